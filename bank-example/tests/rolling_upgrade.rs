@@ -93,7 +93,7 @@ async fn write_until<A: Write>(
 }
 
 /// True when the parent has closed the pipe.
-fn told_to_stop() -> Arc<AtomicBool> {
+fn stop_flag() -> Arc<AtomicBool> {
     let stop = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&stop);
     std::thread::spawn(move || {
@@ -127,7 +127,7 @@ async fn child_of_a_release() {
         .await
         .expect("the store opens");
     let runner = Runner::concurrent().with_leases(LEASE);
-    let stop = told_to_stop();
+    let stop = stop_flag();
 
     let written = match release {
         "second" => {

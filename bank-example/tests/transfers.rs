@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bank_example::application::accounts::AccountService;
 use bank_example::application::ledger::LedgerService;
-use bank_example::application::transfers::{TIMEOUT, TransferService, hear};
+use bank_example::application::transfers::{TIMEOUT, TransferService, on_answer};
 use bank_example::domain::account::{Account, AccountEvent};
 use bank_example::domain::ledger::Ledger;
 use bank_example::domain::transfer::{Leg, LegEvent, Order, Side, State, Transfer, TransferEvent};
@@ -394,7 +394,7 @@ impl Policy<Reply> for BothBanks {
         work: &mut UnitOfWork,
     ) -> Result<(), ApplicationError> {
         let ReplyEvent::Given { transfer, refusal } = event.payload.clone();
-        hear(transfer, Side::Credit, refusal, event.recorded_at, work).await
+        on_answer(transfer, Side::Credit, refusal, event.recorded_at, work).await
     }
 }
 

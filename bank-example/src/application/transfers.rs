@@ -35,19 +35,19 @@ impl Policy<Leg> for TransferService {
     ) -> Result<(), ApplicationError> {
         match event.payload.clone() {
             LegEvent::Agreed { transfer, side } => {
-                hear(transfer, side, None, event.recorded_at, work).await
+                on_answer(transfer, side, None, event.recorded_at, work).await
             }
             LegEvent::Refused {
                 transfer,
                 side,
                 reason,
-            } => hear(transfer, side, Some(reason), event.recorded_at, work).await,
+            } => on_answer(transfer, side, Some(reason), event.recorded_at, work).await,
         }
     }
 }
 
 /// A bank has answered. From the moment when the money is on its way, the time of the second bank is running.
-pub async fn hear(
+pub async fn on_answer(
     id: Id<Transfer>,
     side: Side,
     refusal: Option<String>,

@@ -21,7 +21,7 @@ type Bank = RunningSystem<EventSourcedBank>;
 pub(crate) async fn run(bank: &Bank, stop: &Stop) -> Result<Output, Failure> {
     bank.wait_until_caught_up().await?;
     let before = bank.ledger.store().head().await?;
-    let ids = a_day(bank, stop).await?;
+    let ids = run_day(bank, stop).await?;
     bank.wait_until_caught_up().await?;
     let growth = growth(bank, before, &ids).await?;
     let expected = Growth {
@@ -38,7 +38,7 @@ pub(crate) async fn run(bank: &Bank, stop: &Stop) -> Result<Output, Failure> {
 
 /// 20 + 20 + 20 - 40 on one account, 42 - 12 on another, and 5 from the second to the first. Then 3 back in steps, and 2 to
 /// nobody, which come back.
-async fn a_day(bank: &Bank, stop: &Stop) -> Result<[Id<Account>; 2], Failure> {
+async fn run_day(bank: &Bank, stop: &Stop) -> Result<[Id<Account>; 2], Failure> {
     let alice = bank.accounts.open("Alice").await?;
     let bob = bank.accounts.open("Bob").await?;
     for _ in 0..3 {

@@ -44,12 +44,12 @@ impl std::str::FromStr for Key {
 }
 
 /// An answer of the API to a command that was carried out, now or before.
-struct Answered {
+struct ApiAnswer {
     body: Value,
     is_late: bool,
 }
 
-impl Answered {
+impl ApiAnswer {
     fn note(&self, output: Output) -> Output {
         output.note(self.is_late.then(|| LATE.to_owned()))
     }
@@ -70,9 +70,9 @@ impl Answered {
 }
 
 pub(super) async fn open(bank: &Arc<Bank>, key: &Key, owner: &str) -> Result<Output, Failure> {
-    let answered = put(bank, key, "/accounts", &json!({ "owner": owner })).await?;
-    let id = answered.id::<Account>("/account/id")?;
-    Ok(answered.note(Output::new(id.to_string(), json!({ "id": id }))))
+    let answer = post(bank, key, "/accounts", &json!({ "owner": owner })).await?;
+    let id = answer.id::<Account>("/account/id")?;
+    Ok(answer.note(Output::new(id.to_string(), json!({ "id": id }))))
 }
 
 pub(super) async fn credit(
@@ -119,10 +119,14 @@ async fn moves(
     amount: Money,
 ) -> Result<Output, Failure> {
     let body = json!({ "amount": amount.to_string() });
-    let answered = put(bank, key, &format!("/accounts/{id}/{what}"), &body).await?;
-    let version = Version::new(answered.number("/account/version")?);
-    let account = bank.accounts.load_at(id, version).await.map_err(unshown)?;
-    Ok(answered.note(shown(&[account], done)))
+    let answer = post(bank, key, &format!("/accounts/{id}/{what}"), &body).await?;
+    let version = Version::new(answer.number("/account/version")?);
+    let account = bank
+        .accounts
+        .load_at(id, version)
+        .await
+        .map_err(cannot_show)?;
+    Ok(answer.note(shown(&[account], done)))
 }
 
 pub(super) async fn transfer(
@@ -132,18 +136,18 @@ pub(super) async fn transfer(
     amount: Money,
 ) -> Result<Output, Failure> {
     let body = json!({ "to": to, "amount": amount.to_string() });
-    let answered = put(bank, key, &format!("/accounts/{from}/transfer"), &body).await?;
-    let position = Position::new(answered.number("/position")?);
+    let answer = post(bank, key, &format!("/accounts/{from}/transfer"), &body).await?;
+    let position = Position::new(answer.number("/position")?);
     let mut accounts = Vec::new();
     for id in [from, to] {
         accounts.push(as_of(bank, id, position).await?);
     }
-    Ok(answered.note(shown(&accounts, &format!("transferred {}", cents(amount)))))
+    Ok(answer.note(shown(&accounts, &format!("transferred {}", cents(amount)))))
 }
 
 /// The account as it was at a position of the log.
 async fn as_of(bank: &Bank, id: Id<Account>, position: Position) -> Result<Root<Account>, Failure> {
-    let history = bank.accounts.history(id).await.map_err(unshown)?;
+    let history = bank.accounts.history(id).await.map_err(cannot_show)?;
     let version = history
         .iter()
         .take_while(|event| event.position <= position)
@@ -152,7 +156,7 @@ async fn as_of(bank: &Bank, id: Id<Account>, position: Position) -> Result<Root<
     bank.accounts
         .load_at(id, version.unwrap_or_default())
         .await
-        .map_err(unshown)
+        .map_err(cannot_show)
 }
 
 pub(super) async fn transfer_in_steps(
@@ -163,29 +167,29 @@ pub(super) async fn transfer_in_steps(
     stop: &Stop,
 ) -> Result<Output, Failure> {
     let body = json!({ "from": from, "to": to, "amount": amount.to_string() });
-    let id = put(bank, key, "/transfers", &body)
+    let id = post(bank, key, "/transfers", &body)
         .await?
         .id::<Transfer>("/id")?;
     transfers::ended(&transfers::end(bank, id, stop).await?)
 }
 
-fn unshown(error: impl Into<Failure>) -> Failure {
+fn cannot_show(error: impl Into<Failure>) -> Failure {
     error
         .into()
         .after_it_was_done("the account cannot be shown")
 }
 
-async fn put(
+async fn post(
     bank: &Arc<Bank>,
     Key(key): &Key,
     path: &str,
     body: &Value,
-) -> Result<Answered, Failure> {
+) -> Result<ApiAnswer, Failure> {
     let answer = in_process::command(State::new(Arc::clone(bank)), path, key, ACTOR, body).await;
     let answer = answer
         .map_err(|error| Failure::Store(format!("the answer cannot be understood: {error}")))?;
     if answer.status.is_success() {
-        return Ok(Answered {
+        return Ok(ApiAnswer {
             body: answer.body,
             is_late: answer.is_late,
         });

@@ -38,7 +38,7 @@ impl Place {
     /// The address of the store, if one was given.
     pub(crate) fn named(&self) -> Result<Option<String>, Failure> {
         let arguments = (self.store.as_deref(), self.store_file.as_deref());
-        found(
+        setting(
             arguments,
             ["--store", "--store-file"],
             ["BANK_STORE", "BANK_STORE_FILE"],
@@ -48,7 +48,7 @@ impl Place {
 
 /// The password of the served bank, if there is one.
 pub(super) fn password(file: Option<&Path>) -> Result<Option<String>, Failure> {
-    found(
+    setting(
         (None, file),
         ["--password", "--password-file"],
         ["BANK_PASSWORD", "BANK_PASSWORD_FILE"],
@@ -70,26 +70,26 @@ pub(super) fn origins(argument: &[String]) -> Result<Vec<Origin>, Failure> {
 }
 
 /// A setting: the argument comes before the environment, and of each only one kind may be given.
-fn found(
+fn setting(
     (value, file): (Option<&str>, Option<&Path>),
     [argument, file_argument]: [&str; 2],
     [variable, file_variable]: [&str; 2],
 ) -> Result<Option<String>, Failure> {
     match (value, file) {
-        (Some(_), Some(_)) => return Err(both(argument, file_argument)),
+        (Some(_), Some(_)) => return Err(given_twice(argument, file_argument)),
         (Some(value), None) => return Ok(Some(value.to_owned())),
         (None, Some(file)) => return in_file(file_argument, file).map(Some),
         (None, None) => {}
     }
     match (std::env::var_os(variable), std::env::var_os(file_variable)) {
-        (Some(_), Some(_)) => Err(both(variable, file_variable)),
+        (Some(_), Some(_)) => Err(given_twice(variable, file_variable)),
         (Some(value), None) => in_variable(variable, &value).map(Some),
         (None, Some(file)) => in_file(file_variable, Path::new(&file)).map(Some),
         (None, None) => Ok(None),
     }
 }
 
-fn both(one: &str, other: &str) -> Failure {
+fn given_twice(one: &str, other: &str) -> Failure {
     Failure::Usage(format!(
         "{one} and {other} are both given; give one of them"
     ))

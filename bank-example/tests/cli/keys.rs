@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::serving::Server;
 use crate::{Bank, beside};
 
-fn told(output: &Output) -> (Option<i32>, String, String) {
+fn output_of(output: &Output) -> (Option<i32>, String, String) {
     (
         output.status.code(),
         String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -22,14 +22,14 @@ fn is_answered_alike(
     command: &[&str],
     meanwhile: impl Fn(),
 ) -> (Option<i32>, String, String) {
-    let first = told(&bank.run(command));
+    let first = output_of(&bank.run(command));
     meanwhile();
     let events = bank.json(&["log"]).as_array().map(Vec::len);
     let as_json = [&["--json"], command].concat();
-    let first_as_json = told(&bank.run(&as_json));
+    let first_as_json = output_of(&bank.run(&as_json));
     for _ in 0..2 {
-        assert_eq!(told(&bank.run(command)), first, "{command:?}");
-        assert_eq!(told(&bank.run(&as_json)), first_as_json, "{command:?}");
+        assert_eq!(output_of(&bank.run(command)), first, "{command:?}");
+        assert_eq!(output_of(&bank.run(&as_json)), first_as_json, "{command:?}");
     }
     assert_eq!(
         bank.json(&["log"]).as_array().map(Vec::len),

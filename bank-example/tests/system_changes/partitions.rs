@@ -315,7 +315,7 @@ impl Drop for Process {
     }
 }
 
-fn told_to_stop() -> Arc<AtomicBool> {
+fn stop_flag() -> Arc<AtomicBool> {
     let stop = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&stop);
     std::thread::spawn(move || {
@@ -351,7 +351,7 @@ async fn child_of_a_release() {
         Err(error) => panic!("{error}"),
     };
     println!("\nrunning");
-    let stop = told_to_stop();
+    let stop = stop_flag();
     let jar: Id<Jar> = pantry
         .jars
         .app

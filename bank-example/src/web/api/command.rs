@@ -1,9 +1,9 @@
 //! [`Command`]: a request that changes something, which may be sent again.
 //!
 //! Nothing is kept for a request that was carried out but what the events say anyway. The command's id follows from the
-//! `Idempotency-Key`, so the store finds the first receipt; the events carry a mark of the request in their metadata, which
+//! `Idempotency-Key`, so the store finds the first receipt; the events carry a request_hash of the request in their metadata, which
 //! tells a repeated request from another one with the same key; and the answer is made of the events at the receipt. Of a
-//! request that the bank has refused the answer is kept, with the mark. So the first answer is the same from every process.
+//! request that the bank has refused the answer is kept, with the request_hash. So the first answer is the same from every process.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use super::extract::Query;
 use super::problem::{Kind, Problem};
-use super::refused::{Kept, Refused};
+use super::rejection::{CommandFailure, StoredRejection};
 use crate::system::EventSourcedBank;
 use crate::web::State;
 use crate::web::security::Actor;
@@ -31,8 +31,8 @@ use crate::web::security::Actor;
 const KEYS: Uuid = Uuid::from_u128(0x3b9d_61f0_84c2_4e57_a1d8_0f6e_92b3_5c7a);
 /// Under which the marks of all requests live. Never change it, for the same reason.
 const REQUESTS: Uuid = Uuid::from_u128(0xd47a_0c1e_5b36_4f98_8e02_b95d_7163_2af4);
-/// Where the mark of a request stands in the metadata of its events.
-const MARK: &str = "request";
+/// Where the request_hash of a request stands in the metadata of its events.
+const REQUEST_HASH_KEY: &str = "request";
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The longest key, in bytes.
 pub const KEY_BYTES_MAX: usize = 255;
@@ -125,7 +125,7 @@ fn expected(headers: &HeaderMap) -> Result<Option<Expected>, Problem> {
         .iter()
         .map(HeaderValue::to_str)
         .collect::<Result<_, _>>()
-        .map_err(odd)?;
+        .map_err(invalid_if_match)?;
     if lines.is_empty() {
         return Ok(None);
     }
@@ -135,7 +135,7 @@ fn expected(headers: &HeaderMap) -> Result<Option<Expected>, Problem> {
     }
     let tags: Vec<_> = line.split(',').map(str::trim).collect();
     if tags.len() > VERSIONS_MAX {
-        return Err(odd(()));
+        return Err(invalid_if_match(()));
     }
     // A tag that no account has matches nothing, and neither does a weak one.
     let versions = tags
@@ -145,7 +145,7 @@ fn expected(headers: &HeaderMap) -> Result<Option<Expected>, Problem> {
             let inner = tag
                 .strip_prefix('"')
                 .and_then(|tag| tag.strip_suffix('"'))
-                .ok_or_else(|| odd(()))?;
+                .ok_or_else(|| invalid_if_match(()))?;
             Ok(inner.parse().map_or(Version::ZERO, Version::new))
         });
     versions
@@ -153,7 +153,7 @@ fn expected(headers: &HeaderMap) -> Result<Option<Expected>, Problem> {
         .map(|versions| Some(Expected::OneOf(versions)))
 }
 
-fn odd<E>(_: E) -> Problem {
+fn invalid_if_match<E>(_: E) -> Problem {
     let what = format!(
         "If-Match is the ETag of the account, such as \"3\", at most {VERSIONS_MAX} of them, or *"
     );
@@ -171,7 +171,7 @@ impl Expected {
 }
 
 /// Somebody has changed what was expected at another version.
-pub(super) fn moved(latest: Version) -> Problem {
+pub(super) fn version_mismatch(latest: Version) -> Problem {
     Problem::new(
         Kind::PreconditionFailed,
         format!("the account is at version {latest}"),
@@ -199,7 +199,7 @@ impl Command {
     /// The command that `operation` with `request` is.
     pub(super) fn of(&self, operation: &str, request: &impl Serialize) -> Once {
         let request = serde_json::to_string(request).expect("text and numbers are JSON");
-        let mark = Uuid::new_v5(&REQUESTS, format!("{operation}\n{request}").as_bytes());
+        let request_hash = Uuid::new_v5(&REQUESTS, format!("{operation}\n{request}").as_bytes());
         let key = self
             .key
             .as_ref()
@@ -207,7 +207,7 @@ impl Command {
         let id = key.map_or_else(CommandId::new, CommandId::from_uuid);
         Once {
             id,
-            mark: key.map(|_| mark),
+            request_hash: key.map(|_| request_hash),
             actor: self.actor.clone(),
         }
     }
@@ -243,7 +243,7 @@ async fn caught_up(state: &State, receipt: &Receipt) -> Result<(), SystemError> 
 pub(super) struct Once {
     id: CommandId,
     /// Tells the request from others with the same key; `None`: there is no key.
-    mark: Option<Uuid>,
+    request_hash: Option<Uuid>,
     actor: String,
 }
 
@@ -259,8 +259,8 @@ impl Once {
     /// What is saved with the handle is this command. For one save.
     pub(super) fn handle(&self, application: &Application) -> Application {
         let metadata = Metadata::actor(self.actor.clone());
-        let metadata = match self.mark {
-            Some(mark) => metadata.with(MARK, mark.to_string()),
+        let metadata = match self.request_hash {
+            Some(request_hash) => metadata.with(REQUEST_HASH_KEY, request_hash.to_string()),
             None => metadata,
         };
         application.with(metadata).command(self.id)
@@ -274,7 +274,7 @@ impl Once {
         run: impl FnOnce(Application) -> F,
     ) -> Result<Done, Problem>
     where
-        F: Future<Output = Result<Receipt, Refused>>,
+        F: Future<Output = Result<Receipt, CommandFailure>>,
     {
         let receipt = match self.first_receipt(application).await? {
             Some(first) => first,
@@ -294,11 +294,15 @@ impl Once {
 
     /// What was answered the first time, if it was. Without a key there is nothing to look for.
     async fn first_receipt(&self, application: &Application) -> Result<Option<Receipt>, Problem> {
-        let Some(mark) = self.mark else {
+        let Some(request_hash) = self.request_hash else {
             return Ok(None);
         };
-        match self.handle(application).first_answer::<Kept>().await? {
-            Some(Err(kept)) => Err(kept.told_to(mark)),
+        match self
+            .handle(application)
+            .first_answer::<StoredRejection>()
+            .await?
+        {
+            Some(Err(kept)) => Err(kept.answer_to(request_hash)),
             Some(Ok(receipt)) => Ok(Some(receipt)),
             None => Ok(None),
         }
@@ -308,20 +312,20 @@ impl Once {
     async fn refuse(
         &self,
         application: &Application,
-        refused: Refused,
+        refused: CommandFailure,
     ) -> Result<Receipt, Problem> {
-        match (refused, self.mark) {
-            (Refused::ByTheBank(problem), Some(mark)) => {
+        match (refused, self.request_hash) {
+            (CommandFailure::Rejected(problem), Some(request_hash)) => {
                 let answered = self
                     .handle(application)
-                    .refuse(Kept::new(mark, problem))
+                    .refuse(StoredRejection::new(request_hash, problem))
                     .await;
                 answered.map_err(|rejected| match rejected {
-                    CommandError::Rejected(kept) => kept.told_to(mark),
+                    CommandError::Rejected(kept) => kept.answer_to(request_hash),
                     CommandError::Application(error) => error.into(),
                 })
             }
-            (Refused::ByTheBank(problem) | Refused::Otherwise(problem), _) => {
+            (CommandFailure::Rejected(problem) | CommandFailure::Retryable(problem), _) => {
                 self.first_receipt(application).await?.ok_or(problem)
             }
         }
@@ -329,19 +333,19 @@ impl Once {
 
     /// Who did it, and which request asked: for records that are not events.
     pub(super) fn signed(&self, by: &str) -> String {
-        match self.mark {
+        match self.request_hash {
             None => by.to_owned(),
-            Some(mark) => format!(
+            Some(request_hash) => format!(
                 "{by} (key {}, request {})",
                 self.id.as_uuid().simple(),
-                mark.simple()
+                request_hash.simple()
             ),
         }
     }
 
     /// Whether a record is signed by this request.
     pub(super) fn has_signed(&self, by: &str) -> Result<bool, Problem> {
-        let Some(mark) = self.mark else {
+        let Some(request_hash) = self.request_hash else {
             return Ok(false);
         };
         let Some((_, signature)) = by.rsplit_once(" (key ") else {
@@ -349,18 +353,20 @@ impl Once {
         };
         match signature.strip_prefix(&*self.id.as_uuid().simple().to_string()) {
             None => Ok(false),
-            Some(rest) if rest == format!(", request {})", mark.simple()) => Ok(true),
+            Some(rest) if rest == format!(", request {})", request_hash.simple()) => Ok(true),
             Some(_) => Err(reused()),
         }
     }
 
     fn check(&self, event: &StoredEvent) -> Result<(), Problem> {
-        let Some(mark) = self.mark else { return Ok(()) };
+        let Some(request_hash) = self.request_hash else {
+            return Ok(());
+        };
         let metadata: Metadata = serde_json::from_slice(&event.metadata).unwrap_or_default();
         match metadata
             .extra
-            .get(MARK)
-            .is_some_and(|found| *found == mark.to_string())
+            .get(REQUEST_HASH_KEY)
+            .is_some_and(|found| *found == request_hash.to_string())
         {
             true => Ok(()),
             false => Err(reused()),
@@ -452,10 +458,12 @@ mod tests {
 
         assert_eq!(one.id.to_string(), "dce3fa79-2a59-535a-8129-b39dae265801");
         assert_eq!(
-            one.mark.map(|mark| mark.to_string()).as_deref(),
+            one.request_hash
+                .map(|request_hash| request_hash.to_string())
+                .as_deref(),
             Some("abc4ade6-8af5-52fa-b5dc-234e016111a6")
         );
-        assert!(one.id == other.id && one.mark != other.mark);
+        assert!(one.id == other.id && one.request_hash != other.request_hash);
         assert_ne!(one.id, command("b").of("open", &1).id);
     }
 }

@@ -16,7 +16,7 @@ mod movements;
 mod parked;
 mod problem;
 mod read_models;
-mod refused;
+mod rejection;
 mod transfers;
 
 use axum::extract::{DefaultBodyLimit, Request};
@@ -76,7 +76,7 @@ pub async fn with_problems(request: Request, next: Next) -> Response {
     let is_of_api = request.uri().path().starts_with("/api/");
     let response = next.run(request).await;
     if is_of_api {
-        problem::told(response).await
+        problem::into_problem(response).await
     } else {
         response
     }

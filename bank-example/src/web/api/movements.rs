@@ -10,11 +10,11 @@ use uuid::Uuid;
 
 use super::accounts::{Changed, changed};
 use super::amount::Amount;
-use super::command::{Command, Done, Expected, Waiting, moved};
+use super::command::{Command, Done, Expected, Waiting, version_mismatch};
 use super::examples::{ALICE, BOB};
 use super::extract::{Json, Path};
 use super::problem::Problem;
-use super::refused::Refused;
+use super::rejection::CommandFailure;
 use crate::application::accounts::AccountService;
 use crate::domain::account::{Account as Aggregate, AccountEvent};
 use crate::domain::{BankError, Money};
@@ -91,10 +91,13 @@ async fn moves(
         Some(expected) => {
             let mut account = handle.load(id).await?;
             if !expected.allows(account.version()) {
-                return Err(moved(account.version()).into());
+                return Err(version_mismatch(account.version()).into());
             }
             account.execute(|account| decide(account, amount))?;
-            Ok(handle.save(&mut account).await.map_err(as_moved)?)
+            Ok(handle
+                .save(&mut account)
+                .await
+                .map_err(as_version_mismatch)?)
         }
     };
     let done = once
@@ -104,9 +107,9 @@ async fn moves(
 }
 
 /// Who expected a version is told that it is another one by now, and does not decide again.
-fn as_moved(error: ApplicationError) -> Problem {
+fn as_version_mismatch(error: ApplicationError) -> Problem {
     match error {
-        ApplicationError::Store(StoreError::Conflict { actual, .. }) => moved(actual),
+        ApplicationError::Store(StoreError::Conflict { actual, .. }) => version_mismatch(actual),
         error => error.into(),
     }
 }
@@ -184,7 +187,7 @@ async fn expecting(
     expected: &Expected,
     (giving, taking): (Id<Aggregate>, Id<Aggregate>),
     amount: Money,
-) -> Result<Receipt, Refused> {
+) -> Result<Receipt, CommandFailure> {
     if giving == taking {
         return Err(BankError::SameAccount.into());
     }
@@ -200,7 +203,7 @@ async fn expecting(
             .map_err(Reason::Bank)
     });
     transferred.await.map_err(|rejected| match rejected {
-        CommandError::Rejected(Reason::Moved(latest)) => moved(latest).into(),
+        CommandError::Rejected(Reason::Moved(latest)) => version_mismatch(latest).into(),
         CommandError::Rejected(Reason::Bank(refusal)) => refusal.into(),
         CommandError::Application(error) => error.into(),
     })

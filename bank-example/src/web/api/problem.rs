@@ -209,7 +209,7 @@ impl IntoResponse for Problem {
 }
 
 /// What stands before the API speaks to people; programs are told the same as a [`Problem`].
-pub(super) async fn told(response: Response) -> Response {
+pub(super) async fn into_problem(response: Response) -> Response {
     let (mut parts, body) = response.into_parts();
     let kind = match parts.status {
         StatusCode::UNAUTHORIZED => Kind::Unauthorized,

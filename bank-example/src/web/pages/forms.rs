@@ -165,7 +165,7 @@ async fn credit(
     form: Form,
 ) -> Result<Response, Failure> {
     run(&state, session, Kind::Credit, form, async |bank, fields| {
-        let id = meant(&state, &fields.account)
+        let id = resolve_account(&state, &fields.account)
             .await
             .map_err(Refusal::Account)?;
         bank.credit(id, amount(&fields.amount)?)
@@ -182,7 +182,7 @@ async fn debit(
     form: Form,
 ) -> Result<Response, Failure> {
     run(&state, session, Kind::Debit, form, async |bank, fields| {
-        let id = meant(&state, &fields.account)
+        let id = resolve_account(&state, &fields.account)
             .await
             .map_err(Refusal::Account)?;
         bank.debit(id, amount(&fields.amount)?)
@@ -204,10 +204,12 @@ async fn transfer(
         Kind::Transfer,
         form,
         async |bank, fields| {
-            let from = meant(&state, &fields.account)
+            let from = resolve_account(&state, &fields.account)
                 .await
                 .map_err(Refusal::Account)?;
-            let to = meant(&state, &fields.to).await.map_err(Refusal::To)?;
+            let to = resolve_account(&state, &fields.to)
+                .await
+                .map_err(Refusal::To)?;
             let amount = amount(&fields.amount)?;
             bank.transfer(from, to, amount)
                 .await
@@ -342,7 +344,7 @@ async fn done(
 }
 
 /// The account that is meant: by its id, or by its owner if that is the only account of that name.
-async fn meant(state: &State, typed: &str) -> Result<Id<Account>, String> {
+async fn resolve_account(state: &State, typed: &str) -> Result<Id<Account>, String> {
     let typed = shown::typed(typed);
     if typed.is_empty() {
         return Err("Which account? Give its id, or the name of its owner.".to_owned());

@@ -281,7 +281,7 @@ async fn resume(
     let outcome = match (state.bank.resume(follower).await?, before) {
         (false, _) => "works",
         (true, None) => "resumed",
-        (true, Some(position)) => came_of_it(&state, follower, position).await,
+        (true, Some(position)) => resume_outcome(&state, follower, position).await,
     };
     Ok(Redirect::to(&format!("/system?done={outcome}")).into_response())
 }
@@ -297,7 +297,7 @@ async fn stopped_before(state: &State, follower: &str) -> Result<Option<Position
         .map(|failure| failure.position))
 }
 
-async fn came_of_it(state: &State, follower: &str, position: Position) -> &'static str {
+async fn resume_outcome(state: &State, follower: &str, position: Position) -> &'static str {
     let event = Receipt::at(state.bank.accounts.store().log_id(), position);
     match state.bank.wait_for(&event, follower, TIMEOUT).await {
         Err(SystemError::FollowerStopped(_)) => "stopped",

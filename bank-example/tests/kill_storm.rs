@@ -42,11 +42,11 @@ async fn open(url: &str) -> RunningSystem<EventSourcedBank> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn child_credits_and_follows_until_it_is_killed() {
-    let Ok(told) = std::env::var(CHILD) else {
+    let Ok(arguments) = std::env::var(CHILD) else {
         return;
     };
-    let [url, hands, accounts @ ..] = &*told.split(' ').collect::<Vec<_>>() else {
-        panic!("told {told:?}")
+    let [url, hands, accounts @ ..] = &*arguments.split(' ').collect::<Vec<_>>() else {
+        panic!("unexpected arguments {arguments:?}")
     };
     let accounts: Vec<Id<Account>> = accounts
         .iter()

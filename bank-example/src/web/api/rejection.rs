@@ -1,4 +1,4 @@
-//! [`Refused`]: why a command was not carried out, and whether that is its answer for ever.
+//! [`CommandFailure`]: why a command was not carried out, and whether that is its answer for ever.
 //!
 //! What the bank itself says is kept with the request's `Idempotency-Key`, as long as the events are: its rules, and that
 //! there is no such account. Everything else is not: what is wrong with the request before the bank sees it (400, 401, 403,
@@ -15,29 +15,29 @@ use crate::domain::BankError;
 
 /// Why a command was not carried out.
 #[derive(Debug)]
-pub(super) enum Refused {
+pub(super) enum CommandFailure {
     /// The bank has decided: whoever asks again with the same key is told the same.
-    ByTheBank(Problem),
+    Rejected(Problem),
     /// Something came in between.
-    Otherwise(Problem),
+    Retryable(Problem),
 }
 
-impl From<BankError> for Refused {
+impl From<BankError> for CommandFailure {
     fn from(refusal: BankError) -> Self {
-        Self::ByTheBank(refusal.into())
+        Self::Rejected(refusal.into())
     }
 }
 
-impl From<ApplicationError> for Refused {
+impl From<ApplicationError> for CommandFailure {
     fn from(error: ApplicationError) -> Self {
         match error {
-            ApplicationError::NotFound { .. } => Self::ByTheBank(error.into()),
-            error => Self::Otherwise(error.into()),
+            ApplicationError::NotFound { .. } => Self::Rejected(error.into()),
+            error => Self::Retryable(error.into()),
         }
     }
 }
 
-impl From<CommandError<BankError>> for Refused {
+impl From<CommandError<BankError>> for CommandFailure {
     fn from(rejected: CommandError<BankError>) -> Self {
         match rejected {
             CommandError::Rejected(refusal) => refusal.into(),
@@ -46,28 +46,28 @@ impl From<CommandError<BankError>> for Refused {
     }
 }
 
-impl From<Problem> for Refused {
+impl From<Problem> for CommandFailure {
     fn from(problem: Problem) -> Self {
-        Self::Otherwise(problem)
+        Self::Retryable(problem)
     }
 }
 
 /// What is kept of a refusal: the answer as it was given, and which request it was given to. Never change its fields: answers
 /// would not be found again.
 #[derive(Debug, Deserialize, Serialize)]
-pub(super) struct Kept {
+pub(super) struct StoredRejection {
     request: Uuid,
     problem: Problem,
 }
 
-impl Kept {
+impl StoredRejection {
     /// The answer to the request with this mark.
     pub(super) fn new(request: Uuid, problem: Problem) -> Self {
         Self { request, problem }
     }
 
     /// The answer, for whoever asks with this mark.
-    pub(super) fn told_to(self, request: Uuid) -> Problem {
+    pub(super) fn answer_to(self, request: Uuid) -> Problem {
         if self.request == request {
             self.problem
         } else {
