@@ -1,7 +1,7 @@
-//! An event-sourced bank: accounts, a ledger that every movement reaches, and an activity feed.
+//! An event-sourced bank: accounts, a ledger that records every movement, and an activity feed.
 //!
-//! Read it in this order: [`domain`] says what may happen, [`application`] says what may be asked, [`system`] ties the
-//! parts together. The rest is the command line, and [`web`] for browsers.
+//! Reading order: [`domain`] holds the rules, [`application`] the services around them, [`system`] declares how the
+//! services follow each other. The rest is the command line, and [`web`] for browsers and programs.
 
 pub mod application;
 pub mod domain;
@@ -12,7 +12,7 @@ pub mod web;
 
 use stored::amount;
 
-/// The examples of the project's README and of this crate's compile and run.
+/// The examples of the project's README and of this crate's, compiled and run as tests.
 #[cfg(doctest)]
 mod readme {
     #[doc = include_str!("../../README.md")]
@@ -22,6 +22,7 @@ mod readme {
 }
 
 impl system::EventSourcedBank {
-    /// The lock on its stored events. Each program compares what it writes with it at its start.
+    /// The schema lock: the shape of every stored event. Each program compares the events it writes with the lock when
+    /// it starts.
     pub const LOCK: &str = include_str!("../events.lock.json");
 }

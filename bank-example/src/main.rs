@@ -1,4 +1,4 @@
-//! The bank on the command line.
+//! The command-line program of the bank.
 
 mod cli;
 

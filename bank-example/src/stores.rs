@@ -1,4 +1,4 @@
-//! The bank's stores by their URL: swapping them is one line.
+//! Opens the bank's store from its URL. Changing the store means changing that URL.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use eventsourcing::store::{Durability, EventStore, OpenOptions, StoreUrl};
 
 pub use eventsourcing::store::{OpenError, open, open_existing};
 
-/// Opens the SQLite store that `url` names, if it names one and there is one; `None` if it names a store of another kind.
+/// Opens the existing SQLite store that `url` names. Returns `None` if `url` names a store of another kind.
 pub async fn open_sqlite(url: &str) -> Result<Option<SqliteStore>, OpenError> {
     match url.parse::<StoreUrl>()?.sqlite_file() {
         Some(file) => Ok(Some(SqliteStore::open_existing(file).await?)),
@@ -16,8 +16,10 @@ pub async fn open_sqlite(url: &str) -> Result<Option<SqliteStore>, OpenError> {
     }
 }
 
-/// Opens the store that `url` names to be filled by an import. A crash of the machine may take the last moments of it, and
-/// then it goes on from before them: not to wait for the disk at each event makes it many times as fast.
+/// Opens the store that `url` names for an import.
+///
+/// Commits do not wait for the disk, which makes an import many times as fast. A crash of the machine can lose the last
+/// moments of the import; run again, the import continues from what is left.
 pub async fn open_to_fill(url: &str) -> Result<Arc<dyn EventStore>, OpenError> {
     let options = OpenOptions::new()
         .with_sqlite(SqliteOptions::new().with_durability(Durability::Normal))
@@ -25,7 +27,7 @@ pub async fn open_to_fill(url: &str) -> Result<Arc<dyn EventStore>, OpenError> {
     Ok(options.open(url).await?.store())
 }
 
-/// Returns the address of a store as it can be shown: without user, password and parameters.
+/// Returns the address of a store without user, password and parameters, so that it can be shown.
 pub fn address_without_secrets(url: &str) -> Result<String, OpenError> {
     Ok(url.parse::<StoreUrl>()?.to_string())
 }

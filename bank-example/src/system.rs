@@ -1,4 +1,4 @@
-//! The bank, declared.
+//! The declaration of the bank: its services, and what each of them follows.
 
 use eventsourcing::System;
 
@@ -6,7 +6,8 @@ use crate::application::{accounts::AccountService, activity::ActivityFeed, ledge
 use crate::application::{summaries::AccountSummaries, transfers::TransferService};
 use crate::domain::{account::Account, ledger::Ledger, transfer::Leg, transfer::Transfer};
 
-/// Every movement on any account reaches the ledger and the read models, and every transfer in steps ends.
+/// The whole bank. Every movement on an account reaches the ledger and the read models, and every transfer in steps
+/// ends.
 #[derive(Debug, System)]
 #[system(schema)]
 pub struct EventSourcedBank {

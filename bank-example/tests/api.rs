@@ -1467,7 +1467,7 @@ async fn parked_events_are_listed_retried_and_given_up_once() {
         assert_eq!((again.status, again.text), (200, first.text));
         assert_problem(&bank.again(&retry, "r", json!({})).await, 422, "key-reused");
 
-        let reason = json!({ "reason": "it was booked by hand" });
+        let reason = json!({ "reason": "booked by hand" });
         let given_up = bank.again(&give_up, "g", reason.clone()).await;
         assert_eq!(
             (given_up.status, given_up.json()),
@@ -1486,7 +1486,7 @@ async fn parked_events_are_listed_retried_and_given_up_once() {
         );
         assert_eq!(
             records[2]["action"],
-            json!({ "dropped": { "reason": "it was booked by hand" } })
+            json!({ "dropped": { "reason": "booked by hand" } })
         );
         bank.close().await;
     }

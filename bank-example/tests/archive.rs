@@ -187,14 +187,14 @@ async fn a_bank_goes_round_through_files_and_every_store_and_goes_on() {
     let files = ["1.jsonl", "2.jsonl", "3.jsonl"].map(|file| path(&folder, file));
     assert!(
         text(&first, &["export", name(&files[0])])
-            .contains("and the places of accounts, transfers, ledger")
+            .contains("and the positions of accounts, transfers, ledger")
     );
     // On this server positions have holes: nothing but the order of events is the same.
     text(server.url(), &["import", name(&files[0])]);
     text(server.url(), &["export", name(&files[1])]);
     let said = text(&last, &["import", name(&files[1])]);
     assert!(
-        said.starts_with("imported ") && said.contains("each dealt with once"),
+        said.starts_with("imported ") && said.contains("each processed once"),
         "{said}"
     );
     text(&last, &["export", name(&files[2])]);

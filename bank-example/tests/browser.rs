@@ -57,7 +57,7 @@ async fn money_moves_before_ones_eyes_and_those_of_others() {
         &[("account", "Alice"), ("amount", "15.01")],
     )
     .await;
-    until_text(&client, "#debit-amount-error", "The balance is 15.00").await;
+    until_text(&client, "#debit-amount-error", "the balance of 15.00").await;
     let field = client
         .find(Locator::Css("#debit-amount"))
         .await
@@ -188,7 +188,7 @@ async fn every_page_works_without_a_script() {
     submit(&client, "open", &[("owner", "Alice")]).await;
     submit(&client, "credit", &[("account", "Alice"), ("amount", "20")]).await;
     submit(&client, "debit", &[("account", "Alice"), ("amount", "21")]).await;
-    until_text(&client, "#debit-amount-error", "The balance is 20.00").await;
+    until_text(&client, "#debit-amount-error", "the balance of 20.00").await;
     submit(&client, "debit", &[("account", "Alice"), ("amount", "2")]).await;
     until_text(&client, "#ledger-balance", "18.00").await;
     let live = client
@@ -439,7 +439,7 @@ async fn what_is_parked_is_plain_to_see_and_can_be_given_up() {
     screenshot(&client, "system").await;
 
     record_what_nobody_can_read(&other, id).await;
-    until_text(&client, "#trouble", "has put events of 1 aggregate aside").await;
+    until_text(&client, "#trouble", "has parked events of 1 aggregate").await;
     until_text(&client, "#parked", "version 2 of Account").await;
     screenshot(&client, "parked").await;
     for _ in 0..3 {
@@ -457,7 +457,7 @@ async fn what_is_parked_is_plain_to_see_and_can_be_given_up() {
             .click()
             .await
             .expect("it is pressed");
-        until_text(&client, ".done", "The event is given up").await;
+        until_text(&client, ".done", "The event is discarded").await;
     }
     until_text(&client, "#trouble", "All followers work").await;
     client.close().await.expect("it closes");
@@ -483,10 +483,10 @@ async fn a_follower_that_has_stopped_is_plain_to_see_and_tries_again_at_the_pres
     until_text(&client, "#follower-transfers .error", "does not exist").await;
     screenshot(&client, "stopped").await;
     press(&client, "#resume-transfers").await;
-    until_text(&client, ".done", "has tried again, failed, and stopped").await;
+    until_text(&client, ".done", "has retried, failed, and stopped").await;
     mend(&other, missing).await;
     press(&client, "#resume-transfers").await;
-    until_text(&client, ".done", "goes on where it had stopped").await;
+    until_text(&client, ".done", "continues where it had stopped").await;
     until_text(&client, "#trouble", "All followers work").await;
     client.close().await.expect("it closes");
     other

@@ -446,7 +446,7 @@ fn an_event_that_cannot_be_read_is_put_aside_and_the_others_go_on() {
         "--payload",
         "{\"owner\":\"Nobody\"}",
     ]);
-    assert_eq!(edited, "ledger has dealt with 1 events of 1 accounts\n");
+    assert_eq!(edited, "ledger has processed 1 events of 1 accounts\n");
     let given_up = bank.text(&[
         "parked",
         "drop",
@@ -456,7 +456,7 @@ fn an_event_that_cannot_be_read_is_put_aside_and_the_others_go_on() {
         "a test wrote it",
     ]);
     assert!(
-        given_up.starts_with("gave up version 1 of Account 0"),
+        given_up.starts_with("discarded version 1 of Account 0"),
         "{given_up}"
     );
     let unknown = bank.fails(
@@ -573,7 +573,7 @@ fn a_timer_that_cannot_be_read_is_put_aside_retried_and_given_up() {
             "--reason",
             "a test wrote it",
         ]);
-        assert_eq!(given_up, "gave up timer \"one\" of transfers\n");
+        assert_eq!(given_up, "discarded timer \"one\" of transfers\n");
         let edited = bank.fails(
             1,
             &[
@@ -708,7 +708,7 @@ fn verify_agrees_with_a_bank_that_is_all_right() {
         assert!(
             lines[1..]
                 .iter()
-                .all(|line| line.ends_with("each dealt with once")),
+                .all(|line| line.ends_with("each processed once")),
             "{text}"
         );
         let verification = bank.json(&["verify"]);
@@ -733,7 +733,7 @@ fn verify_agrees_with_a_bank_that_is_all_right() {
         );
         assert!(
             bank.text(&["verify", "--contents"])
-                .contains("each dealt with once; 14 rows as built anew")
+                .contains("each processed once; 14 rows equal to a rebuild")
         );
         let contents = bank.json(&["verify", "--contents"])["contents"].clone();
         assert_eq!(
@@ -856,11 +856,11 @@ fn a_read_model_is_rebuilt_and_everything_else_is_refused() {
         let beside = String::from_utf8_lossy(&rebuilt.stderr);
 
         assert!(
-            rebuilt.status.success() && text.starts_with("activity is built anew, up to position "),
+            rebuilt.status.success() && text.starts_with("activity is rebuilt, up to position "),
             "{beside}"
         );
         assert!(
-            beside.starts_with("building activity anew; Ctrl-C interrupts it")
+            beside.starts_with("rebuilding activity; Ctrl-C interrupts it")
                 && beside.lines().count() == 1
         );
         let json: Value =
@@ -928,7 +928,7 @@ fn a_build_that_is_interrupted_is_shown_and_goes_on() {
     let line = lines.next().expect("a line");
     assert!(
         line.starts_with("error: interrupted by SIGINT: at position")
-            && line.contains("goes on with the next command"),
+            && line.contains("the next command continues to rebuild"),
         "{line}"
     );
     assert_eq!(rebuild.wait().expect("it ends").code(), Some(130));

@@ -140,13 +140,13 @@ async fn an_error_stands_beside_its_field_and_what_was_typed_stays() {
                 "/credit",
                 "credit-account",
                 vec![("account", "Carol"), ("amount", "1")],
-                "No account belongs to",
+                "“Carol” has no account",
             ),
             (
                 "/credit",
                 "credit-account",
                 vec![("account", "Twin"), ("amount", "1")],
-                "Several accounts belong to",
+                "“Twin” has several accounts",
             ),
             (
                 "/credit",
@@ -158,13 +158,13 @@ async fn an_error_stands_beside_its_field_and_what_was_typed_stays() {
                 "/debit",
                 "debit-amount",
                 vec![("account", "Alice"), ("amount", "10.01")],
-                "The balance is 10.00",
+                "exceeds the balance of 10.00",
             ),
             (
                 "/debit",
                 "debit-account",
                 vec![("account", ""), ("amount", "1")],
-                "Which account",
+                "Enter the id",
             ),
             (
                 "/transfer",
@@ -182,7 +182,7 @@ async fn an_error_stands_beside_its_field_and_what_was_typed_stays() {
                 "/transfer",
                 "transfer-amount",
                 vec![("account", "Alice"), ("to", nobody), ("amount", "")],
-                "How much",
+                "Enter an amount",
             ),
         ];
         for (action, field, fields, why) in cases {
@@ -278,7 +278,7 @@ async fn many_accounts_are_searched_and_paged() {
                 browser
                     .get(&format!("/?owner={nothing}x&after=nonsense"))
                     .await
-                    .shows("No account belongs")
+                    .shows("No account has an owner")
             );
         }
     }
@@ -310,7 +310,7 @@ async fn an_account_is_shown_as_it_was_at_every_version() {
             assert_eq!(page.text("then-version"), format!("{at} of 121"));
             assert_eq!(page.text("then-balance"), format!("{}.00", at - 1));
             let change = if at == 1 {
-                "came into being".into()
+                "was opened".into()
             } else {
                 format!("from {}.00 to {}.00", at - 2, at - 1)
             };
@@ -336,7 +336,7 @@ async fn an_account_is_shown_as_it_was_at_every_version() {
         assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY);
         assert!(
             page.text("debit-amount-error")
-                .contains("The balance is 120.00")
+                .contains("the balance of 120.00")
                 && page.shows("then-version")
         );
         browser.submit("/debit", &[("amount", "20")]).await;
@@ -391,7 +391,7 @@ async fn what_is_parked_is_shown_retried_and_given_up() {
             .expect("the followers go on");
         let page = browser.get("/system").await;
         assert!(
-            page.shows("ledger has put events of 1 aggregate aside")
+            page.shows("ledger has parked events of 1 aggregate")
                 && page.shows("class=\"box failed\"")
         );
         assert!(page.shows("cannot be read"), "the reason is shown");
@@ -400,7 +400,7 @@ async fn what_is_parked_is_shown_retried_and_given_up() {
             browser
                 .submit("/system/retry", &[])
                 .await
-                .shows("could not deal with it again")
+                .shows("The retry failed")
         );
         let refused = browser.submit("/system/give-up", &[("reason", " ")]).await;
         assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
@@ -409,7 +409,7 @@ async fn what_is_parked_is_shown_retried_and_given_up() {
             let page = browser
                 .submit("/system/give-up", &[("reason", "a test")])
                 .await;
-            assert!(page.shows("The event is given up."));
+            assert!(page.shows("The event is discarded."));
             assert_eq!(page.html.matches("<article").count(), left);
         }
         assert!(
@@ -442,7 +442,7 @@ async fn what_is_parked_is_shown_retried_and_given_up() {
         // The account itself cannot be read any more, and its page says so.
         let page = browser.get(&format!("/accounts/{id}")).await;
         assert_eq!(page.status, StatusCode::INTERNAL_SERVER_ERROR);
-        assert!(page.shows("What is stored cannot be read"));
+        assert!(page.shows("A stored event cannot be read"));
     }
 }
 
@@ -460,7 +460,7 @@ async fn a_timer_that_is_parked_is_shown_retried_and_given_up() {
             .expect("the followers go on");
         let page = browser.get("/system").await;
         assert!(
-            page.shows("transfers has put 1 timer aside") && page.shows("transfers: timer tea"),
+            page.shows("transfers has parked 1 timer") && page.shows("transfers: timer tea"),
             "{}",
             page.html
         );
@@ -468,7 +468,7 @@ async fn a_timer_that_is_parked_is_shown_retried_and_given_up() {
             browser
                 .submit("/system/timers/retry", &[])
                 .await
-                .shows("could not deal with it again")
+                .shows("The retry failed")
         );
         let refused = browser
             .submit("/system/timers/discard", &[("reason", " ")])
@@ -479,7 +479,7 @@ async fn a_timer_that_is_parked_is_shown_retried_and_given_up() {
             .submit("/system/timers/discard", &[("reason", "a test")])
             .await;
         assert!(
-            page.shows("The timer is given up.") && page.shows("nothing is parked"),
+            page.shows("The timer is discarded.") && page.shows("nothing is parked"),
             "{}",
             page.html
         );
@@ -545,7 +545,7 @@ async fn the_log_is_filtered_and_each_event_opens() {
                 browser
                     .get(&format!("/log{wrong}"))
                     .await
-                    .shows("The filter is not used."),
+                    .shows("The filter is ignored."),
                 "{wrong}"
             );
         }
@@ -637,7 +637,7 @@ async fn a_long_log_has_pages_and_says_how_far_it_looked() {
         .get("/log?after=0&category=Account&to=2020-01-01T00:00")
         .await;
     assert!(
-        page.shows("Looked through ten thousand events, up to position 10000"),
+        page.shows("Searched ten thousand events, up to position 10000"),
         "{}",
         page.html
     );
@@ -667,15 +667,15 @@ async fn a_follower_deals_with_what_it_has_parked_when_that_is_asked_for() {
         .expect("the followers go on");
     let page = browser.get("/system").await;
     assert!(
-        page.shows("summaries has put events of 1 aggregate aside") && page.shows("no such table"),
+        page.shows("summaries has parked events of 1 aggregate") && page.shows("no such table"),
         "{}",
         page.html
     );
-    assert!(page.shows("1 later events of it wait behind"));
+    assert!(page.shows("1 later events of the same aggregate waiting behind it"));
     file.execute("ALTER TABLE elsewhere RENAME TO account_summaries_1", [])
         .expect("it is mended");
     let page = browser.submit("/system/retry", &[]).await;
-    assert!(page.shows("The follower has dealt with everything that waited there."));
+    assert!(page.shows("The follower has processed the event and all events behind it."));
     assert!(page.shows("All followers work, and nothing is parked."));
     assert_eq!(
         browser.get("/").await.text("ledger-check"),
@@ -723,7 +723,7 @@ async fn a_follower_that_has_stopped_tries_again_when_that_is_asked_for() {
         );
         let page = browser.submit("/system/resume", &[]).await;
         assert!(
-            page.shows("The follower has tried again, failed, and stopped; the reason is below."),
+            page.shows("The follower has retried, failed, and stopped; the reason is below."),
             "{}",
             page.html
         );
@@ -743,7 +743,7 @@ async fn a_follower_that_has_stopped_tries_again_when_that_is_asked_for() {
         browser.get("/system").await;
         let page = browser.submit("/system/resume", &[]).await;
         assert!(
-            page.shows("The follower goes on where it had stopped."),
+            page.shows("The follower continues where it had stopped."),
             "{}",
             page.html
         );
@@ -765,7 +765,7 @@ async fn a_follower_that_has_stopped_tries_again_when_that_is_asked_for() {
             browser
                 .submit("/system/resume", &[])
                 .await
-                .shows("It had not stopped any more")
+                .shows("was running again already")
         );
         assert_consistent(&bank).await;
     }
@@ -823,7 +823,7 @@ async fn what_another_process_writes_is_told_within_a_second() {
                 .expect("a credit");
             let shown = format!("{amount}.00");
             while browser.get("/").await.text("ledger-balance") != shown
-                || browser.page.text("ledger-check").contains("apart")
+                || browser.page.text("ledger-check").contains("catching up")
             {
                 while !heard(&mut stream).await.contains("event: changed") {}
             }
@@ -1131,7 +1131,7 @@ async fn an_event_of_a_newer_release_is_waited_for_and_everybody_can_see_that() 
         while !browser
             .get("/system")
             .await
-            .shows("ledger waits for a newer release")
+            .shows("ledger is waiting for a newer release")
         {
             assert!(
                 began.elapsed() < Duration::from_secs(20),

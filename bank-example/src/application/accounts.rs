@@ -1,29 +1,29 @@
-//! [`AccountService`]: open accounts, move money.
+//! [`AccountService`]: opens accounts and moves money.
 
 use derive_more::{Deref, From};
 use eventsourcing::{Application, CommandError, Id, Receipt};
 
 use crate::domain::{BankError, Money, account::Account};
 
-/// Opens accounts and moves money. Derefs to its application, for all that only reads.
+/// Opens accounts and moves money. Dereferences to its application, for everything that only reads.
 #[derive(Debug, Deref, From)]
 pub struct AccountService(Application);
 
-/// Where the movement is recorded, or why there was none.
-type Moved = Result<Receipt, CommandError<BankError>>;
+/// The receipt of a movement, or the reason for which nothing was recorded.
+type Movement = Result<Receipt, CommandError<BankError>>;
 
 impl AccountService {
     pub async fn open(&self, owner: &str) -> Result<Id<Account>, CommandError<BankError>> {
         self.create(|| Account::open(owner)).await
     }
-    pub async fn credit(&self, id: Id<Account>, amount: Money) -> Moved {
+    pub async fn credit(&self, id: Id<Account>, amount: Money) -> Movement {
         self.update(id, |account| account.credit(amount)).await
     }
-    pub async fn debit(&self, id: Id<Account>, amount: Money) -> Moved {
+    pub async fn debit(&self, id: Id<Account>, amount: Money) -> Movement {
         self.update(id, |account| account.debit(amount)).await
     }
-    /// Moves money from one account to another, in one append: both or neither.
-    pub async fn transfer(&self, from: Id<Account>, to: Id<Account>, amount: Money) -> Moved {
+    /// Moves money from one account to another, in one append: both accounts change, or none.
+    pub async fn transfer(&self, from: Id<Account>, to: Id<Account>, amount: Money) -> Movement {
         if from == to {
             return Err(CommandError::Rejected(BankError::SameAccount));
         }

@@ -1,4 +1,4 @@
-//! [`ActivityFeed`]: what happened in the bank.
+//! [`ActivityFeed`]: a read model of the latest events of all accounts.
 
 use derive_more::{Deref, From};
 use eventsourcing::sql::{Row, SqlError};
@@ -10,7 +10,7 @@ use super::{cents, money, rows_at_most};
 use crate::domain::Money;
 use crate::domain::account::{Account, AccountEvent};
 
-/// What happened in the bank, newest first. Derefs to its read model, for whoever waits for it.
+/// The events of all accounts, newest first. Dereferences to its read model, for callers that wait for it.
 #[derive(Debug, Deref, From)]
 pub struct ActivityFeed(ReadModel);
 
@@ -22,9 +22,9 @@ pub struct Activity {
     pub version: Version,
     pub name: String,
     pub recorded_at: Timestamp,
-    /// Of an account that was opened.
+    /// The owner, if the account was opened.
     pub owner: Option<String>,
-    /// Of a movement.
+    /// The amount, if money was moved.
     pub amount: Option<Money>,
 }
 

@@ -1,4 +1,4 @@
-//! [`LedgerService`]: the bookkeeper.
+//! [`LedgerService`]: records every movement in the ledger.
 
 use derive_more::{Deref, From};
 use eventsourcing::{Application, ApplicationError, Id, Policy, RecordedEvent, UnitOfWork};
@@ -6,7 +6,7 @@ use eventsourcing::{Application, ApplicationError, Id, Policy, RecordedEvent, Un
 use crate::domain::account::{Account, AccountEvent};
 use crate::domain::ledger::{GENERAL, Ledger, LedgerEvent};
 
-/// Keeps the ledger: every movement on any account reaches it, once.
+/// Keeps the ledger. Every movement on any account reaches it exactly once.
 #[derive(Debug, Deref, From)]
 pub struct LedgerService(Application);
 

@@ -1,4 +1,4 @@
-//! What the accounts do about transfers in steps: take money, say whether it may come, and put it where it belongs.
+//! The part of the accounts in transfers in steps: they debit, agree to a credit or refuse it, and credit.
 
 use eventsourcing::{ApplicationError, CommandError, Id, Policy, RecordedEvent, UnitOfWork};
 
@@ -42,7 +42,7 @@ impl Policy<Transfer> for AccountService {
     }
 }
 
-/// Takes the money, or says why not.
+/// Debits the first account. Returns the reason if the account refuses.
 async fn debit(order: &Order, work: &mut UnitOfWork) -> Result<Option<String>, ApplicationError> {
     Ok(match work.find(order.from).await? {
         None => Some(no_account(order.from)),
@@ -53,7 +53,7 @@ async fn debit(order: &Order, work: &mut UnitOfWork) -> Result<Option<String>, A
     })
 }
 
-/// An account that money may come to stays: a bank that has agreed cannot refuse any more.
+/// Credits an account. Accounts are never closed, so a bank that has agreed to a credit cannot refuse it any more.
 async fn credit(
     id: Id<Account>,
     amount: Money,

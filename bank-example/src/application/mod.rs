@@ -1,4 +1,4 @@
-//! What may be asked of the bank.
+//! The services of the bank: what callers can do, and the policies and read models that follow.
 
 pub mod accounts;
 pub mod activity;
@@ -11,7 +11,7 @@ use rust_decimal::prelude::ToPrimitive as _;
 
 use crate::domain::Money;
 
-/// How money stands in tables: databases agree on whole numbers.
+/// Converts an amount for a table, as a whole number of cents: databases agree on whole numbers only.
 fn cents(amount: Money) -> i64 {
     (amount * Money::ONE_HUNDRED)
         .to_i64()

@@ -1,4 +1,4 @@
-//! [`AccountSummaries`]: one line about each account, to list and to search.
+//! [`AccountSummaries`]: a read model with one row for each account, to list and to search.
 
 use derive_more::{Deref, From};
 use eventsourcing::sql::{Row, SqlError};
@@ -10,42 +10,42 @@ use super::{cents, money, rows_at_most};
 use crate::domain::Money;
 use crate::domain::account::{Account, AccountEvent};
 
-/// One line about each account. Derefs to its read model, for whoever waits for it.
+/// One row for each account. Dereferences to its read model, for callers that wait for it.
 #[derive(Debug, Deref, From)]
 pub struct AccountSummaries(ReadModel);
 
-/// What an account has come to.
+/// One account in the list.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AccountSummary {
     pub account: Id<Account>,
     pub owner: String,
     pub balance: Money,
-    /// Of its last event.
+    /// The version of the account's last event.
     pub version: Version,
-    /// How many credits and debits there were.
+    /// The number of credits and debits.
     pub movements: u64,
     pub last_movement: Option<Timestamp>,
-    /// Where it was opened: the order of the list.
+    /// The position of the event that opened the account. The list is in this order.
     pub opened: Position,
 }
 
-/// What all accounts have come to.
+/// The sums over all accounts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Totals {
     pub accounts: u64,
     pub balance: Money,
-    /// How many credits and debits there were.
+    /// The number of credits and debits.
     pub movements: u64,
 }
 
-/// Which accounts are listed, in the order in which they were opened.
+/// A selection of accounts, in the order in which they were opened.
 #[derive(Clone, Copy, Debug)]
 pub struct Listing<'a> {
-    /// Whose owner has this in the name, in capitals or not. Empty: all.
+    /// Only accounts whose owner's name contains this text, in upper or lower case. Empty: all accounts.
     pub owner: &'a str,
-    /// Opened after this position: the last one of the page before.
+    /// Only accounts opened after this position: the last one of the previous page.
     pub after: Position,
-    /// At most so many.
+    /// The largest number of accounts to return.
     pub limit: usize,
 }
 
@@ -106,7 +106,7 @@ impl SqlProjection<Account> for AccountSummaries {
 }
 
 impl AccountSummaries {
-    /// A page of the list.
+    /// Returns a page of the list.
     pub async fn list(&self, listing: Listing<'_>) -> Result<Vec<AccountSummary>, SqlError> {
         let sql = "SELECT * FROM {account_summaries} \
                    WHERE opened > $1 AND owner_in_lower_case LIKE $2 ESCAPE '!' ORDER BY opened LIMIT $3";
@@ -122,7 +122,7 @@ impl AccountSummaries {
             .collect()
     }
 
-    /// The line about one account, if there is one yet.
+    /// Returns the row of one account, if there is one yet.
     pub async fn find(&self, account: Id<Account>) -> Result<Option<AccountSummary>, SqlError> {
         let rows = self
             .query(
@@ -133,7 +133,7 @@ impl AccountSummaries {
         rows.first().map(AccountSummary::read).transpose()
     }
 
-    /// The sums over all lines, as of one moment.
+    /// Returns the sums over all accounts, all as of the same moment.
     pub async fn totals(&self) -> Result<Totals, SqlError> {
         let sql = "SELECT COUNT(*) AS accounts, CAST(COALESCE(SUM(balance), 0) AS BIGINT) AS balance, \
                    CAST(COALESCE(SUM(movements), 0) AS BIGINT) AS movements FROM {account_summaries}";
@@ -147,7 +147,7 @@ impl AccountSummaries {
     }
 }
 
-/// The pattern of texts that contain `part`.
+/// Returns the LIKE pattern of texts that contain `part`.
 fn containing(part: &str) -> String {
     let escaped: String = part
         .chars()

@@ -11,15 +11,15 @@ use jiff::Timestamp;
 use crate::domain::BankError;
 use crate::domain::transfer::{Leg, LegEvent, Order, Side, Transfer, TransferEvent};
 
-/// How long the second bank may take to answer before the money goes back.
+/// The time that the second bank has to answer before the money goes back.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Leads transfers in steps. Derefs to its application, for all that only reads.
+/// Runs transfers in steps. Dereferences to its application, for everything that only reads.
 #[derive(Debug, Deref, From)]
 pub struct TransferService(Application);
 
 impl TransferService {
-    /// Begins a transfer. What becomes of it the banks decide.
+    /// Begins a transfer. The banks' answers decide how it ends.
     pub async fn request(&self, order: Order) -> Result<Id<Transfer>, CommandError<BankError>> {
         self.create(|| Transfer::request(order)).await
     }
@@ -46,7 +46,7 @@ impl Policy<Leg> for TransferService {
     }
 }
 
-/// A bank has answered. From the moment when the money is on its way, the time of the second bank is running.
+/// Records the answer of a bank. When the money has left the first account, the time of the second bank starts to run.
 pub async fn on_answer(
     id: Id<Transfer>,
     side: Side,

@@ -1,4 +1,4 @@
-//! The whole bank as a file, and back.
+//! Exports the whole bank to a file, and imports it again.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
@@ -21,10 +21,10 @@ use super::output::{Output, cents};
 use super::stop::Stop;
 use super::{NOTHING_DONE, console, opened, progress, stopped, verify};
 
-/// The name of a file that stands for standard output.
+/// The file name that stands for standard output.
 const STDOUT: &str = "-";
 const NO_WHOLE_ARCHIVE: &str = "the output is not a whole archive";
-/// The time that an export has to end while nobody reads it.
+/// The time that an export has to end while its reader does not read.
 const STANDSTILL_TIME_MAX: Duration = Duration::from_secs(1);
 
 pub(super) async fn export(store: &str, file: &Path, stop: &Stop) -> Result<Output, Failure> {
@@ -44,7 +44,7 @@ pub(super) async fn export(store: &str, file: &Path, stop: &Stop) -> Result<Outp
     let exported = outcome.flatten()?;
     let followers: Vec<_> = exported.followers.iter().map(ToString::to_string).collect();
     let text = format!(
-        "exported {} events, up to position {}, and the places of {}",
+        "exported {} events, up to position {}, and the positions of {}",
         exported.events,
         exported.head,
         followers.join(", ")
@@ -59,13 +59,13 @@ pub(super) async fn export(store: &str, file: &Path, stop: &Stop) -> Result<Outp
     ))
 }
 
-/// An archive that is cut off is none, so a reader that goes away is an error here.
+/// Exports to standard output. An archive that is cut off is useless, so a reader that goes away is an error here.
 async fn export_to_stdout(
     store: &dyn EventStore,
     bar: &ProgressBar,
     stop: &Stop,
 ) -> Result<Exported, Failure> {
-    // It may stand still in the middle of a write.
+    // The export may be blocked in the middle of a write, where it does not notice a signal.
     stop.must_end_within(STANDSTILL_TIME_MAX, NO_WHOLE_ARCHIVE);
     let mut out = BufWriter::new(std::io::stdout());
     let exported =
@@ -76,7 +76,7 @@ async fn export_to_stdout(
     })
 }
 
-/// The file has its name when it is whole.
+/// Exports to a file, which gets its name when it is complete.
 async fn export_file(
     store: &dyn EventStore,
     file: &Path,
@@ -115,7 +115,7 @@ pub(super) async fn import(store: &str, file: &Path, stop: &Stop) -> Result<Outp
     let opened = opened
         .map_err(|error| Failure::Usage(format!("{} cannot be read: {error}", file.display())))?;
     let bar = progress::bar("");
-    let again = "run the import again with the same file: it goes on where it was";
+    let again = "run the import again with the same file: it continues where it stopped";
     let filled = stop.or(stores::open_to_fill(store), NOTHING_DONE).await??;
     let mut lines = BufReader::new(opened);
     let importing = archive::import(&*filled, &mut lines, |progress| draw(&bar, progress));
@@ -135,17 +135,17 @@ pub(super) async fn import(store: &str, file: &Path, stop: &Stop) -> Result<Outp
         }) => {
             format!("imported {events} events, {events_before} of them before it was interrupted")
         }
-        // Perhaps it was interrupted while it looked at the bank.
+        // An earlier import may have been interrupted after its last event, while it checked the bank.
         Err(ArchiveError::Finished) => "this archive was imported before".to_owned(),
         Err(error) => return Err(failed(error)),
     };
     let checked = stop.or(check(store, &done), "").await.flatten();
     checked.map_err(|failure| {
-        failure.after_it_was_done(format_args!("{done}, and not checked; see verify"))
+        failure.after_it_was_done(format_args!("{done}, but not checked; see verify"))
     })
 }
 
-/// Has the bank in the store catch up, and looks whether everything has come.
+/// Lets the bank in the store catch up, and checks that every event has arrived.
 async fn check(store: &str, done: &str) -> Result<Output, Failure> {
     let runner = Runner::concurrent().without_leases();
     let builder = EventSourcedBank::builder(stores::open_existing(store).await?)
@@ -166,7 +166,7 @@ async fn check(store: &str, done: &str) -> Result<Output, Failure> {
     Ok(Output::new(text, json).fail(failure).warn(stopped))
 }
 
-/// The ledger has what the accounts have, unless events wait for it.
+/// Compares the ledger with the sum of the accounts, unless events are parked.
 async fn ledger_agrees(
     bank: &RunningSystem<EventSourcedBank>,
 ) -> Result<Result<(), Failure>, Failure> {

@@ -1,4 +1,4 @@
-//! What can be typed.
+//! The commands, arguments and options of the program, and its `--help`.
 
 use std::path::PathBuf;
 
@@ -16,7 +16,7 @@ use super::schema::SchemaCommand;
 use super::serve::ServeArgs;
 use super::settings::Place;
 
-/// An event-sourced bank: accounts, a ledger that every movement reaches, and an activity feed.
+/// An event-sourced bank: accounts, a ledger that records every movement, and an activity feed.
 #[derive(Parser)]
 #[command(version, after_help = AFTER_HELP)]
 pub(crate) struct Cli {
@@ -25,7 +25,7 @@ pub(crate) struct Cli {
     /// Print one JSON document instead of text
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// How new events are encoded; those that are stored stay as they are and are read all the same
+    /// The codec for new events; stored events keep theirs and stay readable
     #[arg(long, global = true, value_enum, default_value_t)]
     pub(crate) codec: CodecName,
     #[command(subcommand)]
@@ -51,80 +51,82 @@ impl From<CodecName> for Codec {
 
 const AFTER_HELP: &str = "\
 A first session:
-  bank-example                          see it work
-  bank-example open Alice               prints the id of the new account
+  bank-example                          run the demo
+  bank-example open Alice               print the id of the new account
   bank-example credit ID 20.00
-  bank-example account ID --at 1        the account as it was at its first event
-  bank-example verify                   has everything reached everybody, once?
-  bank-example export bank.jsonl        the whole bank as a file, for any other store
+  bank-example account ID --at 1        the account as it was after its first event
+  bank-example verify                   check that every follower has processed every event once
+  bank-example export bank.jsonl        the whole bank as a file, to import into any store
 
-The store's address and the password may hold secrets. BANK_STORE, BANK_STORE_FILE, BANK_PASSWORD and BANK_PASSWORD_FILE keep
-them out of the list of processes; what ends in _FILE names a file with the value in its only line.
+The store's address and the password may contain secrets. BANK_STORE, BANK_STORE_FILE, BANK_PASSWORD and BANK_PASSWORD_FILE
+keep them out of the list of processes; the variables that end in _FILE name a file with the value in its only line.
 
-The demo, open, import and serve make a store where there is none; every other command takes one that exists.
+The demo, open, import and serve create a store where there is none; every other command needs one that exists.
 
 Exit codes: 0 done, 1 the bank refused, or verify or schema found a difference, 2 wrong usage, 3 the store cannot be opened or
-reached, 4 the answer could not be given (what was asked for is done), 130 and 143 ended by SIGINT and SIGTERM. Told to stop,
+reached, 4 the answer could not be written (a change was carried out), 130 and 143 ended by SIGINT and SIGTERM. After a signal,
 serve and watch end with 0.
-Warnings and errors are logged to standard error; RUST_LOG=debug shows what happens inside, RUST_LOG=off nothing.";
+Warnings and errors are logged to standard error; RUST_LOG=debug logs in detail, RUST_LOG=off nothing.";
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
     #[command(flatten)]
     Bank(BankCommand),
-    /// Show the bank in the browser, until it is interrupted
+    /// Serve the bank to browsers and programs, until it is interrupted
     Serve(ServeArgs),
-    /// Print events as they are recorded, by whatever program, until it is interrupted
+    /// Print events as they are recorded, by any program, until it is interrupted
     Watch {
         /// Begin after this position instead of at the end of the log
         #[arg(long, value_name = "POSITION", value_parser = position)]
         after: Option<Position>,
     },
-    /// Write the log, and what each policy has dealt with, into a file; the bank may be in use meanwhile
+    /// Write the log and the positions of the policies into a file; the bank may be in use meanwhile
     ///
-    /// The file is there when it is whole; until then it is called FILE.partial, and an interrupted export begins anew.
+    /// The file gets its name when it is complete; until then it is called FILE.partial, and an interrupted export
+    /// starts from the beginning.
     Export {
-        /// Where to, or - for standard output
+        /// The file to write, or - for standard output
         file: PathBuf,
     },
     /// Fill an empty store from a file that `export` has written, and check the bank in it
     ///
-    /// If it is interrupted, run it again with the same file: it goes on where it was. Until it is finished no other command
-    /// opens the store.
+    /// If the import is interrupted, run it again with the same file: it continues where it stopped. Until the import
+    /// is finished no other command opens the store.
     Import { file: PathBuf },
     /// Copy a bank in an SQLite file, as of one moment, into a new file; the bank may be in use meanwhile
     ///
-    /// The copy is a bank like any other: check it with `--store sqlite:FILE verify`. docs/backups.md says how to restore it, and how
-    /// to copy a bank on PostgreSQL.
+    /// The copy is a bank like any other: check it with `--store sqlite:FILE verify`. docs/backups.md describes how to
+    /// restore it, and how to copy a bank on PostgreSQL.
     Backup {
-        /// Where to; nothing is ever overwritten
+        /// The file to create; an existing file is never overwritten
         file: PathBuf,
     },
-    /// Show how the system is put together, and if it has a store what becomes of an acknowledged event there
+    /// Show the declared system, and the accidents that an acknowledged event survives in the store
     ///
-    /// The store is opened if one is named, or if there is one in this folder; none is made. A diagram shows the system alone.
+    /// The store is opened if one is named, or if there is one in this folder; none is created. A diagram shows the
+    /// system alone.
     Describe {
-        /// As a Mermaid diagram
+        /// Print a Mermaid diagram
         #[arg(long)]
         mermaid: bool,
     },
-    /// Show what events look like, and check that those which earlier releases have stored stay readable
+    /// Show the schema of events, and check that events stored by earlier releases stay readable
     Schema {
         #[command(subcommand)]
         what: SchemaCommand,
     },
 }
 
-/// A command that may be repeated.
+/// The option of commands that can be repeated safely.
 #[derive(clap::Args)]
 pub(crate) struct Once {
-    /// Carry the command out once, however often it is repeated with this key: it then gets the first answer, also if that
-    /// was a refusal. The same key is the same command over HTTP (Idempotency-Key)
+    /// Carry the command out once, however often it is repeated with this key: a repetition gets the first answer, also
+    /// if that was a rejection. The same key names the same command over HTTP (Idempotency-Key)
     #[arg(long, value_name = "KEY")]
     pub(crate) key: Option<Key>,
 }
 
-/// What the bank itself is asked.
+/// A command to the bank itself.
 #[derive(Subcommand)]
 pub(crate) enum BankCommand {
     /// Open two accounts, move money, and check that the ledger agrees (the default)
@@ -161,20 +163,21 @@ pub(crate) enum BankCommand {
         to: Id<Account>,
         #[arg(allow_hyphen_values = true, value_parser = money)]
         amount: Money,
-        /// Take the money, ask, and put it there or back: as between banks that share no store. Prints the transfer's id
+        /// Debit, ask the receiving bank, then credit or refund, as between banks that share no store. Prints the
+        /// transfer's id
         #[arg(long)]
         in_steps: bool,
         #[command(flatten)]
         once: Once,
     },
-    /// List the transfers in steps and how far they are, or show one
+    /// List the transfers in steps and their states, or show one
     Transfers {
         #[arg(value_parser = id::<Transfer>)]
         id: Option<Id<Transfer>>,
     },
     /// List accounts in the order in which they were opened
     Accounts {
-        /// Only those whose owner has this in the name
+        /// Only accounts whose owner's name contains this text
         #[arg(
             long,
             value_name = "PART",
@@ -182,7 +185,7 @@ pub(crate) enum BankCommand {
             hide_default_value = true
         )]
         owner: String,
-        /// Only those opened after this position: `opened` of the last one of the page before
+        /// Only accounts opened after this position: `opened` of the last account of the previous page
         #[arg(long, value_name = "POSITION", value_parser = position, default_value = "0")]
         after: Position,
         /// At most this many; all if not given
@@ -193,7 +196,7 @@ pub(crate) enum BankCommand {
     Account {
         #[arg(value_parser = id::<Account>)]
         id: Id<Account>,
-        /// Show it as it was after this many events
+        /// Show the account as it was after this many events
         #[arg(long, value_name = "VERSION", value_parser = version)]
         at: Option<Version>,
     },
@@ -204,42 +207,44 @@ pub(crate) enum BankCommand {
     },
     /// Show the balance of the bank and the number of transactions
     Ledger,
-    /// Run the followers for a moment and show where they are, how many events wait for them, which process runs them, and
-    /// what keeps them if they are stuck
+    /// Run the followers for a moment and show their positions, the number of events they have not processed, the
+    /// process that runs each of them, and the cause if one is stuck
     Followers,
-    /// Show events and timers that followers could not deal with and have put aside, retry them, or give them up
+    /// Show events and timers that followers failed to process and have parked (dead letters), retry them, or discard
+    /// them
     Parked {
         #[command(subcommand)]
         what: Option<ParkedCommand>,
     },
-    /// Check that every follower has dealt with every event, and with each once; exit code 1 if not
+    /// Check that every follower has processed every event exactly once; exit code 1 if not
     ///
-    /// Compares what the followers have noted with the log, and names the events that are missing or came twice. Others may
-    /// go on working meanwhile.
+    /// Compares the checksums of the followers with the log, and names the events that are missing or were processed
+    /// twice. Other programs may use the bank meanwhile.
     Verify {
-        /// Also build each read model anew, beside the one that answers, and compare them row by row
+        /// Also rebuild each read model beside the live one, and compare them row by row
         #[arg(long)]
         contents: bool,
     },
-    /// Build a read model anew from the log; the old one answers until the new one takes its place
+    /// Rebuild a read model from the log; the old one answers until the new one takes its place
     ///
-    /// If it is interrupted (Ctrl-C), the build goes on where it stopped with the next command of this bank.
+    /// If it is interrupted (Ctrl-C), the next command of this bank continues the rebuild.
     Rebuild {
         /// The read model, as in `followers`: activity, summaries
         name: String,
     },
-    /// Have a follower that has stopped because its log was restored to an earlier moment go on in that log
+    /// Let a follower continue that has stopped because its log was restored to an earlier moment
     ///
-    /// The effects of events that the log has lost stay as they are: look at them first. Read models are built anew instead
+    /// The effects of events that the log has lost stay as they are: check them first. Read models are rebuilt instead
     /// (`rebuild`). docs/backups.md says more.
     AcceptRestored {
         /// The follower, as in `followers`: accounts, ledger, transfers
         follower: String,
-        /// The end of the restored log before anything else was recorded in it: what is after it is processed
+        /// The end of the restored log, before anything new was recorded in it: events after this position are
+        /// processed
         #[arg(long, value_name = "POSITION", value_parser = position)]
         kept: Position,
     },
-    /// Show the log of all events, oldest first
+    /// Show all events of the log, oldest first
     Log {
         /// Only events after this position
         #[arg(long, value_name = "POSITION", value_parser = position, default_value = "0")]
@@ -248,7 +253,7 @@ pub(crate) enum BankCommand {
         #[arg(long, value_name = "EVENTS")]
         limit: Option<usize>,
     },
-    /// Show what happened on all accounts, newest first
+    /// Show the events of all accounts, newest first
     Activity {
         /// At most this many lines; all if not given
         #[arg(long, value_name = "LINES")]

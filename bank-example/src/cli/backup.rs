@@ -1,4 +1,4 @@
-//! A copy of a bank in use.
+//! Copies a bank in an SQLite file while it is in use.
 
 use std::path::Path;
 
@@ -16,8 +16,8 @@ const NOTHING_COPIED: &str = "nothing was copied";
 
 pub(super) async fn run(url: &str, file: &Path, stop: &Stop) -> Result<Output, Failure> {
     let Some(store) = stop.or(stores::open_sqlite(url), NOTHING_COPIED).await?? else {
-        let how = "backup copies a bank in an SQLite file; docs/backups.md says how to copy one on PostgreSQL";
-        return Err(Failure::Usage(how.to_owned()));
+        let advice = "backup copies a bank in an SQLite file; docs/backups.md says how to copy one on PostgreSQL";
+        return Err(Failure::Usage(advice.to_owned()));
     };
     let bar = progress::bar("copying");
     let drawn = bar.clone();

@@ -1,4 +1,4 @@
-//! What each command does.
+//! Carries out the commands of the bank and shows their results.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,11 +24,11 @@ use super::{parked, rebuild, restored, transfers, verify};
 
 type Bank = RunningSystem<EventSourcedBank>;
 
-/// How many events or ids are read at once.
+/// The number of events or ids that are read at once.
 const PAGE: usize = 1_000;
-/// How long followers are given before it is shown where they are.
+/// The time that followers get to catch up before their state is shown.
 const CATCH_UP_TIME_MAX: Duration = Duration::from_secs(5);
-/// How long the ledger may take to hear of a movement, and a transfer in steps to end.
+/// The time that the ledger gets to process a movement, and a transfer in steps to end.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(60);
 
 impl BankCommand {
@@ -60,7 +60,7 @@ impl BankCommand {
         }
     }
 
-    /// The key that makes the command the same one whenever it is repeated.
+    /// The idempotency key of the command, if it has one.
     pub(crate) fn key(&self) -> Option<&Key> {
         match self {
             Self::Open { once, .. }
@@ -213,25 +213,25 @@ async fn accounts(bank: &Bank, listing: Listing<'_>) -> Result<Output, Failure> 
     Ok(output.note(late).note(parked::warning(bank).await?))
 }
 
-/// Gives the followers a moment to catch up. A follower that does not is part of what the command shows, so the outcome
-/// of the wait is not looked at.
+/// Gives the followers a moment to catch up. If one of them does not, the answer of the command shows it, so the
+/// outcome of the wait is ignored.
 async fn wait_for_a_moment(bank: &Bank) {
     let _ = tokio::time::timeout(CATCH_UP_TIME_MAX, bank.wait_until_caught_up()).await;
 }
 
-/// Waits until what is shown is up to date. Returns a warning if it is not after a while: an append of somebody else that
-/// hangs holds back the log.
+/// Waits until the read models are up to date. Returns a warning if they are not after a while: an append of another
+/// program that hangs holds back the log.
 async fn catch_up(bank: &Bank) -> Result<Option<String>, Failure> {
     match tokio::time::timeout(TIMEOUT, bank.wait_until_caught_up()).await {
         Ok(caught_up) => Ok(caught_up.map(|()| None)?),
         Err(_) => Ok(Some(format!(
-            "what is shown is not up to date: followers have not caught up within {} s; see: bank-example followers",
+            "the answer is not up to date: followers have not caught up within {} s; see: bank-example followers",
             TIMEOUT.as_secs()
         ))),
     }
 }
 
-/// Waits until the movement has reached the ledger, and shows the accounts it touched.
+/// Waits until the movement has reached the ledger, and shows the accounts that it changed.
 async fn report_movement(
     bank: &Bank,
     stop: &Stop,
@@ -239,7 +239,7 @@ async fn report_movement(
     ids: &[Id<Account>],
     what: &str,
 ) -> Result<Output, Failure> {
-    // It is recorded, whatever becomes of the ledger: an error would invite a second try.
+    // The movement is recorded even if the ledger does not follow: an error here would invite a second attempt.
     let in_ledger = stop
         .or(bank.wait_for(&receipt, "ledger", TIMEOUT), "")
         .await;
@@ -253,12 +253,12 @@ async fn report_movement(
     Ok(match in_ledger {
         Ok(in_ledger) => output.warn(in_ledger),
         Err(_) => output.note(Some(
-            "interrupted before the ledger was known to have it".to_owned(),
+            "interrupted before the ledger had processed it".to_owned(),
         )),
     })
 }
 
-/// The accounts that a movement has touched.
+/// Shows the accounts that a movement has changed.
 pub(super) fn shown(accounts: &[Root<Account>], what: &str) -> Output {
     let Output { text, json, .. } = output::accounts(accounts);
     let json = match accounts.len() {

@@ -1,21 +1,22 @@
-//! The two ways out of the program: standard output for answers, standard error for everything else.
+//! Writes to the program's two outputs: standard output for answers, standard error for everything else.
 //!
-//! Writing never panics, since either may be closed, or a file on a full disk. An answer that cannot be written is reported
-//! to the caller; a message that cannot be written is lost, and the exit code says the rest. No line on standard error
-//! shows a password of an address.
+//! Writing never panics, since either output may be closed, or a file on a full disk. An answer that cannot be written
+//! is reported to the caller; a message that cannot be written is lost, and the exit code says the rest. Passwords in
+//! addresses are removed from every line on standard error.
 
 use std::io::{self, IsTerminal as _, Write};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// The events that are logged unless `RUST_LOG` says otherwise.
+/// The log filter that is used unless `RUST_LOG` is set.
 const FILTER_DEFAULT: &str = "warn";
 
-/// Before a password among the parameters of a URL, or in libpq's words.
+/// The text before a password among the parameters of a URL, or in libpq's key-value format.
 const PASSWORD_WORD: &str = "password=";
 
-/// Writes an answer to standard output. An empty one does not wait for whoever stands still in a write.
+/// Writes an answer to standard output. An empty answer is not written, so it does not wait for another thread that is
+/// blocked in a write.
 pub(super) fn answer(text: &str) -> io::Result<()> {
     if text.is_empty() {
         return Ok(());
@@ -40,7 +41,7 @@ pub(super) fn line(message: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", without_credentials(&line));
 }
 
-/// Logs to standard error: warnings and errors, or the events that `RUST_LOG` asks for; in colour on a terminal only.
+/// Logs to standard error: warnings and errors, or the events that `RUST_LOG` selects; in colour on a terminal only.
 pub(super) fn log_to_stderr() {
     let wanted = std::env::var("RUST_LOG").unwrap_or_default();
     let filter = if wanted.trim().is_empty() {
@@ -55,17 +56,18 @@ pub(super) fn log_to_stderr() {
     let format = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(wants_colour());
-    // The subscriber would report a line it cannot write with a macro that panics when standard error is closed.
+    // Without this, the subscriber reports a line that it cannot write by a macro that panics when standard error is
+    // closed.
     format.with_writer(Log).log_internal_errors(false).init();
     if let Some(error) = error {
         say(
             "warning",
-            &format!("RUST_LOG cannot be read, so warnings and errors are logged: {error}"),
+            &format!("RUST_LOG is not a valid filter; logging warnings and errors: {error}"),
         );
     }
 }
 
-/// Returns `true` if standard error is a terminal that shows colours, and nobody has asked for none
+/// Returns `true` if standard error is a terminal that shows colours, and the user has not turned them off
 /// (<https://no-color.org>).
 fn wants_colour() -> bool {
     let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
@@ -89,7 +91,7 @@ impl<'a> MakeWriter<'a> for Log {
 }
 
 impl Write for LogLine {
-    /// Takes the whole line, also when it cannot be written: the program goes on without its log.
+    /// Reports success also when the line cannot be written: the program goes on without its log.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(bytes);
         let _ = io::stderr()
@@ -103,9 +105,9 @@ impl Write for LogLine {
     }
 }
 
-/// Takes user and password out of addresses such as `postgres://user:password@host`, also of mistyped ones: everything
-/// between the scheme and the last `@` of the line goes, since a password that was not encoded may hold anything. So does the
-/// value of `password=`.
+/// Removes user and password from addresses such as `postgres://user:password@host`, also from mistyped ones:
+/// everything between the scheme and the last `@` of the line is removed, since a password that was not encoded may
+/// contain any character. The value of `password=` is removed as well.
 pub(super) fn without_credentials(text: &str) -> String {
     text.split_inclusive('\n')
         .map(without_credentials_in_line)

@@ -1,4 +1,4 @@
-//! A day at the bank, and a check that the ledger agrees with it.
+//! The demo: a day at the bank, and a check that the ledger agrees with it.
 
 use bank_example::application::summaries::Listing;
 use bank_example::domain::account::Account;
@@ -36,8 +36,8 @@ pub(crate) async fn run(bank: &Bank, stop: &Stop) -> Result<Output, Failure> {
     show(bank, before, &growth).await
 }
 
-/// 20 + 20 + 20 - 40 on one account, 42 - 12 on another, and 5 from the second to the first. Then 3 back in steps, and 2 to
-/// nobody, which come back.
+/// Moves money on two accounts: 20 + 20 + 20 - 40 on the first, 42 - 12 on the second, 5 from the second to the first,
+/// then 3 back in steps, and 2 to an account that does not exist, which come back.
 async fn run_day(bank: &Bank, stop: &Stop) -> Result<[Id<Account>; 2], Failure> {
     let alice = bank.accounts.open("Alice").await?;
     let bob = bank.accounts.open("Bob").await?;
@@ -87,7 +87,7 @@ impl std::fmt::Display for Growth {
     }
 }
 
-/// What the ledger has recorded about these accounts: others may use the bank at the same time.
+/// Sums what the ledger has recorded about these accounts. Other programs may use the bank at the same time.
 async fn growth(bank: &Bank, before: Position, ids: &[Id<Account>]) -> Result<Growth, Failure> {
     let mut growth = Growth {
         balance: ZERO,

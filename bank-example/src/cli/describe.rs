@@ -1,6 +1,6 @@
-//! Describes the system as it is declared, and the accidents that an acknowledged event survives in its store.
+//! Describes the declared system, and the accidents that an acknowledged event survives in its store.
 //!
-//! The description needs no store. If the store cannot be opened, that is part of the answer and no failure.
+//! The description needs no store. A store that cannot be opened is part of the answer, and the command succeeds.
 
 use bank_example::stores;
 use bank_example::system::EventSourcedBank;
@@ -13,9 +13,9 @@ use super::output::Output;
 use super::settings::Place;
 use super::stop::Stop;
 
-/// The bank's store, as it can be shown.
+/// The bank's store, as far as it can be described.
 enum StoreShown {
-    /// None is named, and there is none in this folder.
+    /// No store is named, and there is none in this folder.
     None,
     Opened {
         address: String,
@@ -29,7 +29,7 @@ enum StoreShown {
 
 pub(super) async fn run(place: &Place, mermaid: bool, stop: &Stop) -> Result<Output, Failure> {
     let definition = EventSourcedBank::definition();
-    // A diagram is for a file or a page; it shows the same wherever it is drawn.
+    // A diagram shows the declaration alone, so that it is the same on every machine.
     if mermaid {
         return Ok(Output::new(
             definition.to_mermaid(),
@@ -41,7 +41,7 @@ pub(super) async fn run(place: &Place, mermaid: bool, stop: &Stop) -> Result<Out
     Ok(Output::new(text, as_json(&store)))
 }
 
-/// Opens the store if there is one, and makes none.
+/// Opens the store if it exists; never creates one.
 async fn find(place: &Place) -> Result<StoreShown, Failure> {
     let is_named = place.named()?.is_some();
     match open(&place.url()?).await {

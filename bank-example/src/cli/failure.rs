@@ -1,4 +1,4 @@
-//! Why a command failed: one line on stderr, and the exit code.
+//! The failure of a command: one line on standard error, and the exit code.
 //!
 //! The exit codes are a promise to scripts; `--help` and docs/serving.md list them.
 
@@ -14,23 +14,23 @@ use eventsourcing::{ApplicationError, CommandError, SystemError};
 use super::console;
 use super::stop::Signal;
 
-/// Why a command failed.
+/// The failure of a command.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The bank refused.
+    /// The bank rejected the command.
     Refused(String),
-    /// The command makes no sense.
+    /// The command line is wrong.
     Usage(String),
-    /// The store cannot be opened or reached, or what is in it cannot be understood.
+    /// The store cannot be opened or reached, or its contents cannot be read.
     Store(String),
-    /// The answer could not be given. What was asked for is done, if it was to change anything.
+    /// The answer could not be written. A command that changes something was carried out.
     Unanswered(String),
-    /// A signal has ended the command; the text says what became of it, if there is something to say.
+    /// A signal has ended the command. The text says what was done, or is empty.
     Interrupted(Signal, String),
 }
 
 impl Failure {
-    /// What the argument parser found, in one line.
+    /// The error of the argument parser, in one line.
     pub(crate) fn usage(error: &clap::Error) -> Self {
         let text = error.render().to_string();
         let lines = text
@@ -44,19 +44,19 @@ impl Failure {
         ))
     }
 
-    /// Standard output does not take the answer.
+    /// The answer could not be written to standard output.
     pub(crate) fn unwritten(error: &std::io::Error) -> Self {
         Self::Unanswered(format!("the answer could not be written: {error}"))
     }
 
-    /// The command was carried out, and standard output does not take its answer.
+    /// The command was carried out, and its answer could not be written to standard output.
     pub(crate) fn unwritten_though_done(error: &std::io::Error) -> Self {
         Self::Unanswered(format!(
             "done, but the answer could not be written: {error}"
         ))
     }
 
-    /// The command was carried out, but its answer could not be given: `what` says which part of it, `self` says why.
+    /// The command was carried out, but its answer is incomplete: `what` names the missing part, `self` the reason.
     pub(crate) fn after_it_was_done(self, what: impl std::fmt::Display) -> Self {
         match self {
             Self::Interrupted(signal, _) => Self::Interrupted(signal, format!("done, but {what}")),
@@ -99,7 +99,7 @@ impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
         match error {
             OpenError::Store(error @ StoreError::NoStore { .. }) => {
-                let commands = "open, the demo, import and serve make one";
+                let commands = "open, the demo, import and serve create one";
                 Self::Store(format!(
                     "{}; {commands}, or correct the address (--store, BANK_STORE)",
                     one_line(&error)
@@ -155,7 +155,7 @@ impl From<SystemError> for Failure {
     }
 }
 
-/// An error and its sources.
+/// Joins an error and its sources in one line.
 pub(crate) fn one_line(error: &dyn Error) -> String {
     let mut line = error.to_string();
     let mut source = error.source();
@@ -169,8 +169,8 @@ pub(crate) fn one_line(error: &dyn Error) -> String {
     line
 }
 
-/// The parser shows a word that it does not understand. An address that stands where it does not belong may hold a password
-/// anywhere, so nothing of it is shown but the scheme.
+/// Removes addresses from an error of the parser, which quotes the word it does not understand. An address in the wrong
+/// place may contain a password anywhere, so only its scheme is left.
 fn without_addresses(line: &str) -> String {
     let Some((before, rest)) = line.split_once("://") else {
         return line.to_owned();

@@ -1,6 +1,7 @@
-//! Commands with a key: the bank carries them out once, and whoever repeats one gets the first answer.
+//! Commands with an idempotency key: the bank carries them out once, and a repeated command gets the first answer.
 //!
-//! They are put to the API of the bank in this same process, so a key is the same over HTTP and on the command line.
+//! They are sent to the API of the bank within this process, so the same key names the same command over HTTP and on
+//! the command line.
 
 use std::sync::Arc;
 
@@ -22,11 +23,11 @@ use super::transfers;
 
 type Bank = RunningSystem<EventSourcedBank>;
 
-/// Who carries out commands with a key, as the metadata of their events say.
+/// The actor in the metadata of events of commands with a key.
 const ACTOR: &str = "command line";
 const LATE: &str = "the read models and the ledger do not show it yet; see: bank-example followers";
 
-/// Makes a command the same one whenever it is repeated.
+/// An idempotency key: all commands with the same key are one command.
 #[derive(Clone, Debug)]
 pub(crate) struct Key(String);
 
@@ -43,7 +44,7 @@ impl std::str::FromStr for Key {
     }
 }
 
-/// An answer of the API to a command that was carried out, now or before.
+/// The answer of the API to a command that was carried out, now or earlier.
 struct ApiAnswer {
     body: Value,
     is_late: bool,
@@ -109,7 +110,7 @@ pub(super) async fn debit(
     .await
 }
 
-/// Shows the account as the command has left it, whatever has happened to it since.
+/// Shows the account as the command left it, without later changes.
 async fn moves(
     bank: &Arc<Bank>,
     key: &Key,
@@ -145,7 +146,7 @@ pub(super) async fn transfer(
     Ok(answer.note(shown(&accounts, &format!("transferred {}", cents(amount)))))
 }
 
-/// The account as it was at a position of the log.
+/// Loads the account as it was at a position of the log.
 async fn as_of(bank: &Bank, id: Id<Account>, position: Position) -> Result<Root<Account>, Failure> {
     let history = bank.accounts.history(id).await.map_err(cannot_show)?;
     let version = history
@@ -187,7 +188,7 @@ async fn post(
 ) -> Result<ApiAnswer, Failure> {
     let answer = in_process::command(State::new(Arc::clone(bank)), path, key, ACTOR, body).await;
     let answer = answer
-        .map_err(|error| Failure::Store(format!("the answer cannot be understood: {error}")))?;
+        .map_err(|error| Failure::Store(format!("the answer of the API is not JSON: {error}")))?;
     if answer.status.is_success() {
         return Ok(ApiAnswer {
             body: answer.body,

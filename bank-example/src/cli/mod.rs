@@ -38,12 +38,12 @@ use failure::Failure;
 use output::Output;
 use stop::Stop;
 
-/// How long the followers may take to stop at the end of a command.
+/// The time that the followers get to stop at the end of a command.
 const STOPPING_TIME_MAX: Duration = Duration::from_secs(3);
-/// How long reads that are still under way may take at the end of the program.
+/// The time that reads still in progress get at the end of the program.
 const SHUTDOWN_TIME_MAX: Duration = Duration::from_secs(2);
 
-/// Runs the program and says how it ended.
+/// Runs the program and returns its exit code.
 pub(crate) fn main() -> ExitCode {
     console::log_to_stderr();
     let outcome = match Cli::try_parse() {
@@ -62,11 +62,14 @@ fn carry_out(cli: Cli) -> Result<Answer, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
-    let runtime =
-        runtime.map_err(|error| Failure::Store(format!("the system gives no threads: {error}")))?;
+    let runtime = runtime.map_err(|error| {
+        Failure::Store(format!(
+            "the threads of the runtime cannot be started: {error}"
+        ))
+    })?;
     let outcome = runtime.block_on(run(cli, &stop));
     runtime.shutdown_timeout(SHUTDOWN_TIME_MAX);
-    // All that is left is to write the answer, which may take as long as its reader does.
+    // Only writing the answer is left, which may take as long as its reader does.
     let has_changed = outcome.as_ref().is_ok_and(|answer| answer.has_changed);
     stop.must_end_within(
         Duration::ZERO,
@@ -79,11 +82,11 @@ fn carry_out(cli: Cli) -> Result<Answer, Failure> {
     outcome
 }
 
-/// The text for standard output, and why it is a failure all the same.
+/// The answer of a command: the text for standard output, and the failure that it shows, if any.
 struct Answer {
     text: String,
     failure: Option<Failure>,
-    /// The command has changed something, so that an answer that is lost must not invite a second try.
+    /// The command has changed something, so an answer that cannot be written must not invite a second attempt.
     has_changed: bool,
 }
 
@@ -113,7 +116,7 @@ impl Answer {
         let unwritten = match console::answer(&self.text) {
             Ok(()) => None,
             Err(error) if self.has_changed => Some(Failure::unwritten_though_done(&error)),
-            // A reader that has seen enough, as in `bank-example log | head`, is not an error.
+            // A reader that closes the pipe early, as in `bank-example log | head`, is not an error.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => None,
             Err(error) => Some(Failure::unwritten(&error)),
         };
@@ -189,11 +192,11 @@ async fn ask(
         true => opened(stop, stores::open(url)).await?,
         false => opened(stop, stores::open_existing(url)).await?,
     };
-    // The command runs for a moment, and should not wait for the lease of a program that was killed.
+    // The command runs for a moment only, so it does not wait for the lease of a program that was killed.
     let runner = Runner::concurrent().without_leases();
     let builder = EventSourcedBank::builder(stores).with_lock(EventSourcedBank::LOCK);
     let builder = builder.with_runner(runner).with_codec(codec);
-    // An account that a follower cannot deal with is put aside; the others go on.
+    // An account whose event a follower cannot process is parked (a dead letter), and the other accounts go on.
     let bank = stop
         .or(
             builder.with_on_failure_default(OnFailure::Park).start(),
@@ -202,10 +205,8 @@ async fn ask(
         .await??;
     let bank = Arc::new(bank);
     let unknown = match command.key() {
-        Some(_) => {
-            "it is not known whether the command was carried out; repeating it with its key is safe"
-        }
-        None => "it is not known whether the command was carried out; look before you repeat it",
+        Some(_) => "the outcome of the command is unknown; repeating it with its key is safe",
+        None => "the outcome of the command is unknown; check before you repeat it",
     };
     let outcome = match command.records() {
         true => stop.or_late(command.run(&bank, stop), unknown).await,
@@ -213,7 +214,7 @@ async fn ask(
     };
     let stopped = match Arc::into_inner(bank) {
         Some(bank) => stopped(bank).await,
-        // A request that was broken off still has it; it ends with the process.
+        // An interrupted request still holds the bank, whose followers then end with the process.
         None => Ok(()),
     };
     outcome.flatten().map(|output| output.warn(stopped))
@@ -221,7 +222,7 @@ async fn ask(
 
 const NOTHING_DONE: &str = "nothing was done";
 
-/// Opens a store, unless the program is told to stop.
+/// Opens a store, unless a signal asks the program to end.
 async fn opened(
     stop: &Stop,
     opening: impl Future<Output = Result<Stores, stores::OpenError>>,

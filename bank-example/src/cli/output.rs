@@ -1,4 +1,4 @@
-//! What is printed: aligned text for people, one JSON document for programs.
+//! The output of commands: aligned text for people, one JSON document for programs.
 
 use bank_example::application::activity::Activity;
 use bank_example::application::summaries::AccountSummary;
@@ -13,13 +13,13 @@ use serde_json::{Value, json};
 
 use super::failure::{Failure, one_line};
 
-/// One answer in both forms.
+/// An answer in both forms.
 pub(crate) struct Output {
     pub(crate) text: String,
     pub(crate) json: Value,
-    /// The command was carried out, but this is not as it should be.
+    /// The command was carried out, but something is wrong: the text for standard error.
     pub(crate) warning: Option<String>,
-    /// What it shows is a failure.
+    /// The failure that the answer shows, such as a difference found by `verify`.
     pub(crate) failure: Option<Failure>,
 }
 
@@ -33,24 +33,24 @@ impl Output {
         }
     }
 
-    /// For a command that has written what it had to say.
+    /// The output of a command that has already written its answer.
     pub(crate) fn nothing() -> Self {
         Self::new("", Value::Null)
     }
 
-    /// Adds that what it shows is a failure.
+    /// Adds a failure that the answer shows.
     pub(crate) fn fail(mut self, failure: Option<Failure>) -> Self {
         self.failure = failure;
         self
     }
 
-    /// Adds that a follower does not work, unless that is said already.
+    /// Adds a warning that a follower has failed, unless there is a warning already.
     pub(crate) fn warn(mut self, outcome: Result<(), SystemError>) -> Self {
         self.warning = self.warning.or(outcome.err().map(|error| one_line(&error)));
         self
     }
 
-    /// Adds something that is not as it should be, unless something is said already.
+    /// Adds a warning, unless there is one already.
     pub(crate) fn note(mut self, warning: Option<String>) -> Self {
         self.warning = self.warning.or(warning);
         self
@@ -65,7 +65,7 @@ impl Output {
     }
 }
 
-/// Columns of equal width; those at `right` hold numbers.
+/// Aligns rows in columns. The columns at the indexes in `right` contain numbers.
 pub(super) fn table(
     header: &[&str],
     right: &[usize],
@@ -127,7 +127,7 @@ pub(crate) fn summaries(accounts: &[AccountSummary], is_search: bool) -> Output 
         ]
     };
     let text = match accounts {
-        [] if is_search => "no such account".to_string(),
+        [] if is_search => "no account matches".to_string(),
         [] => "no accounts yet; open one with: bank-example open OWNER".to_string(),
         accounts => {
             let header = ["account", "owner", "balance", "movements", "last movement"];
@@ -237,7 +237,7 @@ pub(crate) fn activity(lines: &[Activity]) -> Output {
     Output::new(text, lines.iter().map(json).collect())
 }
 
-/// The fields of the event of a line, as they are stored.
+/// The fields of the event in a line of the feed, as they are stored.
 fn fields(line: &Activity) -> Value {
     match &line.owner {
         Some(owner) => json!({ "owner": owner }),
@@ -252,7 +252,7 @@ pub(crate) fn log(events: &[StoredEvent]) -> Result<Output, StoreError> {
     Ok(Output::new(table(&header, &[0, 3], rows), json.into()))
 }
 
-/// One event as one line, for output that never ends.
+/// Shows one event in one line, for output without an end.
 pub(crate) fn log_line(event: &StoredEvent, json: bool) -> Result<String, StoreError> {
     match json {
         true => log_json(event).map(|json| json.to_string()),
@@ -362,7 +362,7 @@ pub(crate) fn followers(health: &Health) -> Output {
     Output::new(text, followers.iter().map(json).collect()).note(held_back(health))
 }
 
-/// Why nothing may arrive although every follower works.
+/// Names the appends that hold back the log: while they are open, followers receive nothing new.
 fn held_back(health: &Health) -> Option<String> {
     let holders: Vec<_> = health.log_holders.iter().map(ToString::to_string).collect();
     let advice = "an administrator of the server can end such a process with pg_terminate_backend";
@@ -374,7 +374,7 @@ fn held_back(health: &Health) -> Option<String> {
     })
 }
 
-/// What an event did, for people: its name, and an amount or the owner.
+/// Describes an event for people: its name, and an amount or the owner.
 fn movement(event: &AccountEvent) -> (&'static str, String) {
     match event {
         AccountEvent::Opened { owner } => ("Opened", owner.clone()),
@@ -383,7 +383,7 @@ fn movement(event: &AccountEvent) -> (&'static str, String) {
     }
 }
 
-/// The fields of an event as they are stored.
+/// The fields of an event, as they are stored.
 fn payload(event: &AccountEvent) -> Value {
     match event {
         AccountEvent::Opened { owner } => json!({ "owner": owner }),

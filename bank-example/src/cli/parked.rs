@@ -1,4 +1,4 @@
-//! Events and timers that followers have put aside, and what an operator does about them.
+//! Commands for events and timers that followers have parked (dead letters).
 
 use bank_example::system::EventSourcedBank;
 use clap::Subcommand;
@@ -14,38 +14,40 @@ use super::output::{Output, table};
 
 type Bank = RunningSystem<EventSourcedBank>;
 
-/// What can be done about parked events.
+/// A command about parked events and timers.
 #[derive(Subcommand)]
 pub(crate) enum ParkedCommand {
-    /// List what is parked, and why (the default)
+    /// List parked events and timers, and why each is parked (the default)
     List,
-    /// Deal again with the event that an account is parked for, and then with those behind it; or with a timer
+    /// Process the event again that an account is parked for, and then the events waiting behind it; or process a timer
+    /// again
     Retry {
-        /// The follower that has parked it
+        /// The follower that has parked it, as in `followers`
         follower: String,
         /// The id of the account, `timer:KEY`, or `all`
         id: Selection,
-        /// Let the follower see this payload, a JSON object, in place of the one of the first event; the log stays as it is
+        /// Process this payload, a JSON object, in place of the one of the first event; the log stays as it is
         #[arg(long, value_name = "JSON", value_parser = payload)]
         payload: Option<Value>,
-        /// Who does it, for the record; this process if not given
+        /// The person who does it, for the record; this process if not given
         #[arg(long, value_name = "WHO")]
         by: Option<String>,
     },
-    /// Give up the event that an account is parked for; those behind it wait to be retried. Or give up a timer
+    /// Discard the event that an account is parked for, or discard a timer; events waiting behind it stay parked until
+    /// they are retried
     Drop {
-        /// The follower that has parked it
+        /// The follower that has parked it, as in `followers`
         follower: String,
         /// The id of the account, or `timer:KEY`
         id: ParkedId,
-        /// Why the follower need not deal with it, for the record
+        /// The reason for which it need not be processed, for the record
         #[arg(long, value_name = "WHY", value_parser = reason)]
         reason: String,
-        /// Who does it, for the record; this process if not given
+        /// The person who does it, for the record; this process if not given
         #[arg(long, value_name = "WHO")]
         by: Option<String>,
     },
-    /// Show what was done about parked events, oldest first
+    /// Show what was done about parked events and timers, oldest first
     Record,
 }
 
@@ -196,7 +198,7 @@ fn followers() -> impl Iterator<Item = &'static str> {
         .map(|follower| follower.name)
 }
 
-/// Everything that is parked.
+/// Lists all parked events.
 async fn all(bank: &Bank) -> Result<Vec<(&'static str, Parked)>, SystemError> {
     let mut all = Vec::new();
     for name in followers() {
@@ -211,7 +213,7 @@ async fn all(bank: &Bank) -> Result<Vec<(&'static str, Parked)>, SystemError> {
     Ok(all)
 }
 
-/// Every timer that is parked.
+/// Lists all parked timers.
 async fn all_timers(bank: &Bank) -> Result<Vec<(&'static str, ParkedTimer)>, SystemError> {
     let mut all = Vec::new();
     for name in followers() {
@@ -226,7 +228,7 @@ async fn all_timers(bank: &Bank) -> Result<Vec<(&'static str, ParkedTimer)>, Sys
     Ok(all)
 }
 
-/// What a command that shows read models should say besides.
+/// Returns a warning for commands that show read models, if events are parked.
 pub(crate) async fn warning(bank: &Bank) -> Result<Option<String>, SystemError> {
     let parked = all(bank).await?;
     let (Some((follower, first)), count) = (parked.first(), parked.len()) else {
@@ -265,7 +267,7 @@ fn signed<'a>(
     })
 }
 
-/// No follower of this name: the words of the command are off.
+/// Reports that there is no follower of this name.
 fn unknown(error: SystemError) -> Failure {
     Failure::Usage(error.to_string())
 }
@@ -293,8 +295,9 @@ async fn retry(
         };
         let outcome = outcome.map_err(|error| match events {
             0 => error.into(),
-            _ => Failure::from(error)
-                .after_it_was_done(format_args!("only for the first {events} events")),
+            _ => Failure::from(error).after_it_was_done(format_args!(
+                "only the first {events} events were processed"
+            )),
         })?;
         let Retried {
             events: dealt_with,
@@ -314,7 +317,7 @@ async fn retry(
             left => format!(", {left} of {} timers", timers.len()),
         };
         return Err(Failure::Refused(format!(
-            "{events} events were dealt with; {accounts_left} of {} accounts{timers_left} stay parked: {failure}",
+            "{events} events were processed; {accounts_left} of {} accounts{timers_left} stay parked: {failure}",
             parked.len()
         )));
     }
@@ -324,7 +327,7 @@ async fn retry(
         format!(", and {} timers", timers.len())
     };
     let text = format!(
-        "{follower} has dealt with {events} events of {} accounts{and_timers}",
+        "{follower} has processed {events} events of {} accounts{and_timers}",
         parked.len()
     );
     let accounts = parked.len();
@@ -350,7 +353,7 @@ async fn retry_timer(
             "the timer stays parked: {failure}"
         ))),
         None => {
-            let text = format!("{follower} has dealt with timer {key:?}");
+            let text = format!("{follower} has processed timer {key:?}");
             Ok(Output::new(
                 text,
                 json!({ "follower": follower, "timer": key }),
@@ -373,10 +376,12 @@ async fn give_up(
     let waiting = parked.waiting;
     let next = match waiting {
         0 => String::new(),
-        _ => format!("; {waiting} behind it still wait: bank-example parked retry {follower} {id}"),
+        _ => format!(
+            "; {waiting} waiting behind it stay parked: bank-example parked retry {follower} {id}"
+        ),
     };
     let text = format!(
-        "gave up version {} of {}{next}",
+        "discarded version {} of {}{next}",
         parked.version, parked.stream
     );
     Ok(Output::new(
@@ -396,7 +401,7 @@ async fn discard(
     signed(bank, follower, by)?
         .discard_timer(key, reason)
         .await?;
-    let text = format!("gave up timer {key:?} of {follower}");
+    let text = format!("discarded timer {key:?} of {follower}");
     Ok(Output::new(
         text,
         json!({ "follower": follower, "timer": key }),
@@ -558,7 +563,7 @@ fn record(
         .collect();
     all.sort_by_key(|(at, ..)| *at);
     let text = match &all[..] {
-        [] => "nobody has done anything about a parked event".to_owned(),
+        [] => "no parked event or timer was retried or discarded".to_owned(),
         all => {
             let header = [
                 "at", "by", "follower", "account", "version", "event", "what",
@@ -569,7 +574,7 @@ fn record(
     Output::new(text, all.into_iter().map(|(.., json)| json).collect())
 }
 
-/// What was done, and what came of it.
+/// Describes what was done and its outcome.
 fn done(action: &ParkingAction) -> String {
     match action {
         ParkingAction::Retried { events: 0 } => "retried".to_owned(),

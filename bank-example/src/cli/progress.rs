@@ -1,4 +1,4 @@
-//! How far something is that takes long: a bar on a terminal, and nothing where no person looks.
+//! The progress of long work: a bar on a terminal, nothing elsewhere.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 const TEMPLATE: &str = "{prefix} [{bar:30}] {human_pos} of {human_len}  {msg}";
 
-/// A bar on stderr, without a length yet. It draws nothing unless stderr is a terminal.
+/// Returns a bar on standard error, without a length yet. It draws nothing unless standard error is a terminal.
 pub(super) fn bar(what: &str) -> ProgressBar {
     let style = ProgressStyle::with_template(TEMPLATE)
         .expect("the template is well-formed")
@@ -16,7 +16,7 @@ pub(super) fn bar(what: &str) -> ProgressBar {
         .with_prefix(what.to_owned())
 }
 
-/// How fast it goes, and how long it will take.
+/// Formats the rate and the remaining time.
 pub(super) fn pace(rate: f64, remaining: Option<Duration>) -> String {
     match remaining {
         Some(remaining) => format!("{rate:.0} a second, {} s left", remaining.as_secs()),

@@ -1,4 +1,4 @@
-//! A read model is built anew, before one's eyes.
+//! Rebuilds a read model and shows the progress.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::output::Output;
 use super::stop::Stop;
 use super::{console, progress};
 
-/// How often the bar is drawn.
+/// The interval at which the bar is drawn.
 const DRAW_INTERVAL: Duration = Duration::from_millis(100);
 
 pub(super) async fn run(
@@ -28,13 +28,13 @@ pub(super) async fn run(
         biased;
         signal = stop.requested() => {
             let position = build.progress().position;
-            let reason = format!("at position {position}; the build of {name} goes on with the next command");
+            let reason = format!("at position {position}; the next command continues to rebuild {name}");
             return Err(Failure::Interrupted(signal, reason));
         }
         shown = show(&build) => shown?,
     }
     let position = build.progress().position;
-    let text = format!("{name} is built anew, up to position {position}, and answers");
+    let text = format!("{name} is rebuilt, up to position {position}, and live");
     Ok(Output::new(
         text,
         json!({ "name": name, "position": position }),
@@ -43,9 +43,9 @@ pub(super) async fn run(
 
 async fn show(build: &Rebuild) -> Result<(), Failure> {
     let name = build.name();
-    let how = "Ctrl-C interrupts it, and it goes on where it stopped with the next command";
-    // Beside the output, on a terminal or not.
-    console::line(&format!("building {name} anew; {how}"));
+    let how = "Ctrl-C interrupts it; the next command continues where it stopped";
+    // On standard error, whether that is a terminal or not.
+    console::line(&format!("rebuilding {name}; {how}"));
     let bar = progress::bar(build.name().as_str());
     while let RebuildState::Building = build.progress().state {
         let now = build.progress();

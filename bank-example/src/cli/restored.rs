@@ -1,4 +1,4 @@
-//! A follower goes on in a log that was restored to an earlier moment.
+//! Lets a follower continue in a log that was restored to an earlier moment.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use serde_json::json;
 use super::failure::Failure;
 use super::output::Output;
 
-/// The time that the follower is given to process what is new.
+/// The time that the follower gets to process new events.
 const TIME_TO_SETTLE: Duration = Duration::from_secs(5);
 
 pub(super) async fn accept(
@@ -26,14 +26,17 @@ pub(super) async fn accept(
             SystemError::Invalid { reason } => Failure::Usage(reason),
             error => error.into(),
         })?;
-    // Other followers may have stopped as well, and wait for the same command.
+    // Other followers may have stopped for the same reason and wait for the same command, so the outcome of the wait is
+    // ignored.
     let _ = tokio::time::timeout(TIME_TO_SETTLE, bank.wait_until_caught_up()).await;
     Ok(shown(follower, &accepted))
 }
 
 fn shown(follower: &str, accepted: &[AcceptedLog]) -> Output {
     let text = match accepted {
-        [] => format!("{follower} has seen nothing that its log lacks, and goes on as it is"),
+        [] => {
+            format!("{follower} has processed no event that its log has lost; nothing was changed")
+        }
         accepted => accepted
             .iter()
             .map(ToString::to_string)

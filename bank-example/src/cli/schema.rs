@@ -1,4 +1,4 @@
-//! Do events that earlier releases have stored stay readable? And what do events look like?
+//! Shows the schema of events, and checks that events stored by earlier releases stay readable.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::failure::{Failure, one_line};
 use super::output::{Output, table};
 
-/// What can be asked about the schema of events.
+/// A command about the schema of events.
 #[derive(Subcommand)]
 pub(crate) enum SchemaCommand {
     /// Compare the events of this program with the lock, and read all samples in it; exit code 1 if something differs
@@ -21,13 +21,13 @@ pub(crate) enum SchemaCommand {
     /// with samples. A change that would make stored events unreadable is named, with what to do about it and an upcaster to
     /// paste. One that would not is to be recorded with `schema update`.
     Check(LockFile),
-    /// Record in the lock what is new; changes nothing if something would break stored events
+    /// Record new versions and samples in the lock; changes nothing if a change would break stored events
     ///
-    /// Review the file before you commit it. Nothing ever leaves it, unless a version was never released.
+    /// Review the file before you commit it. Nothing is ever removed from it, unless a version was never released.
     Update(LockFile),
-    /// Print what events look like, as JSON Schema
+    /// Print the schema of the events, as JSON Schema
     Print {
-        /// As an AsyncAPI document: who sends which events, and who receives them
+        /// Print an AsyncAPI document: who sends which events, and who receives them
         #[arg(long)]
         asyncapi: bool,
     },
@@ -42,12 +42,12 @@ impl SchemaCommand {
 
 #[derive(clap::Args)]
 pub(crate) struct LockFile {
-    /// The file of the lock; the one of the bank if not given
+    /// The file of the lock; the bank's own lock if not given
     #[arg(long = "lock", value_name = "PATH", default_value = COMMITTED, hide_default_value = true)]
     path: PathBuf,
 }
 
-/// Where this program was built.
+/// The lock in the folder in which this program was built.
 const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/events.lock.json");
 
 pub(super) fn run(command: SchemaCommand) -> Result<Output, Failure> {
@@ -151,7 +151,7 @@ fn update(schema: &SystemSchema, path: PathBuf) -> Result<Output, Failure> {
     }
 }
 
-/// The same as text and as JSON: a document is for programs.
+/// A document, printed the same as text and as JSON.
 fn document(document: &Value) -> Output {
     Output::new(format!("{document:#}"), document.clone())
 }

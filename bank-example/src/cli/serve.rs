@@ -1,4 +1,4 @@
-//! The bank in the browser, until the program is told to stop.
+//! Serves the bank over HTTP until a signal asks the program to end.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,22 +16,22 @@ use super::failure::{Failure, one_line};
 use super::stop::Stop;
 use super::{NOTHING_DONE, console, opened, settings};
 
-/// The time to answer requests that are open, and to stop the followers.
+/// The time to answer open requests and to stop the followers.
 const ENDING_TIME_MAX: Duration = Duration::from_secs(25);
 
 #[derive(Args)]
 pub(crate) struct ServeArgs {
-    /// Where to listen
+    /// The address to listen on
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8000")]
     addr: SocketAddr,
-    /// Listen where other machines can ask; it takes a password in BANK_PASSWORD or a file
+    /// Listen on an address that other machines can reach; requires a password in BANK_PASSWORD or a file
     #[arg(long)]
     allow_remote: bool,
-    /// A file with the password in its only line. Where there is a password, everyone who asks must know it
+    /// A file with the password in its only line. If there is a password, every client must know it
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
-    /// Where browsers find the bank, if that is behind a proxy, such as https://bank.example; several with commas between
-    /// them. BANK_ORIGIN says the same
+    /// The address under which browsers find the bank, if that is behind a proxy, such as https://bank.example; several
+    /// with commas between them. BANK_ORIGIN does the same
     #[arg(long, value_name = "URL", value_delimiter = ',')]
     origin: Vec<String>,
 }
@@ -41,16 +41,16 @@ impl ServeArgs {
         let password = settings::password(self.password_file.as_deref())?;
         let password = password
             .map(|text| {
-                Password::new(&text).ok_or_else(|| takes_password("the bank takes a password"))
+                Password::new(&text).ok_or_else(|| needs_password("the bank needs a password"))
             })
             .transpose()?;
         let origins = settings::origins(&self.origin)?;
         let settings = match (password, self.allow_remote) {
             (Some(password), true) => Settings::remote(password),
             (Some(password), false) => Settings::loopback().with_password(password),
-            (None, true) => return Err(takes_password("--allow-remote takes a password")),
+            (None, true) => return Err(needs_password("--allow-remote needs a password")),
             (None, false) if !origins.is_empty() => {
-                return Err(takes_password("a bank behind a proxy takes a password"));
+                return Err(needs_password("a bank behind a proxy needs a password"));
             }
             (None, false) => Settings::loopback(),
         };
@@ -58,7 +58,7 @@ impl ServeArgs {
     }
 }
 
-fn takes_password(begin: &str) -> Failure {
+fn needs_password(begin: &str) -> Failure {
     let characters = Password::CHARACTERS_MIN;
     Failure::Usage(format!(
         "{begin} of at least {characters} characters in the variable BANK_PASSWORD, or in a file (--password-file)"
@@ -72,7 +72,7 @@ pub(crate) async fn run(
     stop: &Stop,
 ) -> Result<(), Failure> {
     let settings = args.settings()?;
-    stop.must_end_within(ENDING_TIME_MAX, "requests were still open");
+    stop.must_end_within(ENDING_TIME_MAX, "the shutdown timed out with open requests");
     if !settings.may_listen_on(args.addr) {
         return Err(ServeError::Open(args.addr).into());
     }
@@ -91,23 +91,23 @@ pub(crate) async fn run(
     if let Err(error) = console::answer(&format!(
         "the bank is at http://{address}/ until it is interrupted\n"
     )) {
-        // A reader that is gone is no reason to stop.
-        tracing::warn!(%error, %address, "the address of the bank cannot be written to standard output");
+        // The bank is served even if nothing reads the program's output.
+        tracing::warn!(%error, %address, "address of the bank not written to standard output");
     }
     let stop = stop.clone();
     let told_to_stop = async move {
         let signal = stop.requested().await;
-        tracing::info!(signal = signal.name(), "the bank stops");
+        tracing::info!(signal = signal.name(), "bank stopping");
     };
     Ok(web::serve(bank, listener, &settings, told_to_stop).await?)
 }
 
-/// Makes the store if there is none, and says so: the address may be mistyped.
+/// Opens the store, or creates it and says so: the address may be mistyped.
 async fn open_or_make(url: &str, stop: &Stop) -> Result<Stores, Failure> {
     match stop.or(stores::open_existing(url), NOTHING_DONE).await? {
         Err(OpenError::Store(error @ StoreError::NoStore { .. })) => {
             let stores = opened(stop, stores::open(url)).await?;
-            console::say("note", &format!("{}; a new one was made", one_line(&error)));
+            console::say("note", &format!("{}; created a new one", one_line(&error)));
             Ok(stores)
         }
         opened => Ok(opened?),

@@ -1,7 +1,7 @@
-//! Settings that may hold a secret: from an argument, a file or the environment.
+//! Settings that may contain a secret: from an argument, a file or the environment.
 //!
-//! Arguments are seen by every user of the machine, the environment by the same user, a file by those who may read it. No
-//! message shows a value, also not one that makes no sense.
+//! Every user of the machine can see arguments, the same user can see the environment, and a file is for those with the
+//! permission to read it. Messages never show a value, not even an invalid one.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -11,17 +11,17 @@ use clap::Args;
 
 use super::failure::Failure;
 
-/// The store that is used without asking.
+/// The store that is used if none is named.
 const STORE_DEFAULT: &str = "sqlite:bank.db";
 const ORIGIN_VARIABLE: &str = "BANK_ORIGIN";
-/// The most bytes that a file with a setting may have.
+/// The largest size of a file with a setting, in bytes.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 
-/// Where the store is.
+/// The address of the store.
 #[derive(Args)]
 pub(crate) struct Place {
-    /// Where the events are: `sqlite:PATH`, `postgres://USER:PASSWORD@HOST/DATABASE`, or `memory:` for a bank that is
-    /// gone afterwards; sqlite:bank.db unless given here, in a file or in BANK_STORE
+    /// The store: `sqlite:PATH`, `postgres://USER:PASSWORD@HOST/DATABASE`, or `memory:` for a bank that is gone
+    /// afterwards; sqlite:bank.db unless given here, in a file or in BANK_STORE
     #[arg(long, global = true, value_name = "URL")]
     store: Option<String>,
     /// A file with that URL in its only line
@@ -30,12 +30,12 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// The address of the store.
+    /// Returns the address of the store.
     pub(crate) fn url(&self) -> Result<String, Failure> {
         Ok(self.named()?.unwrap_or_else(|| STORE_DEFAULT.to_owned()))
     }
 
-    /// The address of the store, if one was given.
+    /// Returns the address of the store, if one was given.
     pub(crate) fn named(&self) -> Result<Option<String>, Failure> {
         let arguments = (self.store.as_deref(), self.store_file.as_deref());
         setting(
@@ -46,7 +46,7 @@ impl Place {
     }
 }
 
-/// The password of the served bank, if there is one.
+/// Returns the password of the served bank, if there is one.
 pub(super) fn password(file: Option<&Path>) -> Result<Option<String>, Failure> {
     setting(
         (None, file),
@@ -55,7 +55,7 @@ pub(super) fn password(file: Option<&Path>) -> Result<Option<String>, Failure> {
     )
 }
 
-/// Where browsers find the bank, as the argument or else `BANK_ORIGIN` says.
+/// Returns the addresses under which browsers find the bank, from the argument or else from `BANK_ORIGIN`.
 pub(super) fn origins(argument: &[String]) -> Result<Vec<Origin>, Failure> {
     let (name, origins) = match (argument, std::env::var_os(ORIGIN_VARIABLE)) {
         ([], None) => return Ok(Vec::new()),
@@ -69,7 +69,8 @@ pub(super) fn origins(argument: &[String]) -> Result<Vec<Origin>, Failure> {
     origins.map_err(|error| Failure::Usage(format!("{name}: {error}")))
 }
 
-/// A setting: the argument comes before the environment, and of each only one kind may be given.
+/// Returns a setting. An argument takes precedence over the environment; of each, only the value or the file may be
+/// given.
 fn setting(
     (value, file): (Option<&str>, Option<&Path>),
     [argument, file_argument]: [&str; 2],
@@ -95,7 +96,8 @@ fn given_twice(one: &str, other: &str) -> Failure {
     ))
 }
 
-/// An empty variable is more likely a mistake of a script than a wish, and "no password" would be a dangerous reading of it.
+/// Reads a setting from a variable. An empty variable is more likely a mistake of a script than intended, and "no
+/// password" would be a dangerous reading of it.
 fn in_variable(name: &str, value: &OsStr) -> Result<String, Failure> {
     match value.to_str() {
         Some("") => Err(Failure::Usage(format!(

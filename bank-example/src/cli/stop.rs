@@ -1,6 +1,6 @@
-//! Signals that end the program: the command in hand ends gracefully, and a second signal ends the program at once.
+//! Signals that end the program: the current command ends gracefully, and a second signal ends the program at once.
 //!
-//! Every command listens, also those that are short: as process 1 of a container a program that does not listen ignores
+//! Every command listens, also the short ones: as process 1 of a container, a program that does not listen ignores
 //! SIGTERM and SIGINT, because the kernel then takes no action of its own.
 
 use std::future::Future;
@@ -12,18 +12,18 @@ use tokio::sync::watch;
 
 use super::failure::Failure;
 
-/// The time that a command which may have written something is given to end by itself.
+/// The time that a command which may have written something gets to end by itself.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// The time after which a command that was asked to end is ended, unless it has another.
+/// The time after which a command that was asked to end is ended, unless it has set another time.
 const ENDING_TIME_MAX: Duration = Duration::from_secs(8);
 
 /// A signal that asks the program to end.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Signal {
-    /// By a person, with Ctrl-C.
+    /// Sent by a person, with Ctrl-C.
     Interrupt,
-    /// By the system, a service manager or a container runtime.
+    /// Sent by the system, a service manager or a container runtime.
     Terminate,
 }
 
@@ -51,14 +51,14 @@ impl From<Signal> for ExitCode {
     }
 }
 
-/// Tells whether the program was asked to end. Clones are told alike.
+/// Says whether the program was asked to end. Clones share the same state.
 #[derive(Clone, Debug)]
 pub(crate) struct Stop {
     requested: watch::Receiver<Option<Signal>>,
     limit: Arc<Mutex<Limit>>,
 }
 
-/// What happens if the command in hand does not end by itself.
+/// The time limit of the current command, and the message if the command exceeds it.
 #[derive(Clone, Debug)]
 struct Limit {
     time: Duration,
@@ -66,15 +66,11 @@ struct Limit {
 }
 
 impl Stop {
-    /// Begins to listen, in a thread of its own: a command may stand still in a write that nobody reads, and the runtime
-    /// may have ended already. A second signal ends the process at once, and so does the end of the time that the
-    /// command has.
+    /// Begins to listen, in a thread of its own: a command may be blocked in a write that is not read, and the runtime
+    /// may have ended already. A second signal ends the process at once, and so does the end of the command's time.
     pub(crate) fn listen() -> Result<Self, Failure> {
-        let cannot = |error| {
-            Failure::Store(format!(
-                "the signals of the system cannot be listened for: {error}"
-            ))
-        };
+        let cannot =
+            |error| Failure::Store(format!("the signal handlers cannot be installed: {error}"));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -112,9 +108,10 @@ impl Stop {
         Ok(stop)
     }
 
-    /// Gives the command so much time to end from the moment when it is asked to. Then the process ends with `message`.
+    /// Limits the time that the command has to end after it was asked to. When the time is over the process ends with
+    /// `message`.
     pub(crate) fn must_end_within(&self, time: Duration, message: &str) {
-        // A panic while the lock is held cannot leave the limit half changed.
+        // The limit is replaced as a whole, so a panic while the lock is held cannot leave it half changed.
         *self.limit.lock().unwrap_or_else(PoisonError::into_inner) = Limit {
             time,
             message: message.to_owned(),
@@ -142,10 +139,10 @@ impl Stop {
         }
     }
 
-    /// Carries out work that may be broken off at any time.
+    /// Runs work that can be cancelled at any time.
     ///
     /// # Errors
-    /// [`Failure::Interrupted`], with `message` if there is something to say besides.
+    /// [`Failure::Interrupted`], with `message` if it is not empty.
     pub(crate) async fn or<T>(
         &self,
         work: impl Future<Output = T>,
@@ -157,7 +154,7 @@ impl Stop {
         }
     }
 
-    /// Carries out work that is better not broken off: it may take a moment longer than asked.
+    /// Runs work that should not be cancelled at once: after the signal it gets a moment longer.
     ///
     /// # Errors
     /// [`Failure::Interrupted`] with `message`.
@@ -179,7 +176,7 @@ impl Stop {
     }
 }
 
-/// The signals as the system sends them.
+/// The signals of the operating system.
 #[cfg(unix)]
 struct Signals {
     interrupt: tokio::signal::unix::Signal,

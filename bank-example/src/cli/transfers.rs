@@ -1,4 +1,4 @@
-//! Transfers in steps: begun, waited for, listed.
+//! Commands about transfers in steps: begin one, wait for its end, list them.
 
 use std::time::Duration;
 
@@ -15,18 +15,18 @@ use super::stop::Stop;
 
 type Bank = RunningSystem<EventSourcedBank>;
 
-/// How often it is looked how far a transfer is.
+/// The interval at which the state of a transfer is read.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
-/// How many ids are read at once.
+/// The number of ids that are read at once.
 const PAGE: usize = 1_000;
 
-/// Begins a transfer and waits until it has ended and the money is where it belongs, if that does not take too long.
+/// Begins a transfer and waits, up to a limit, until it has ended and the money is on the right account.
 pub(super) async fn run(bank: &Bank, order: Order, stop: &Stop) -> Result<Root<Transfer>, Failure> {
     let id = bank.transfers.request(order).await?;
     end(bank, id, stop).await
 }
 
-/// Waits until a transfer that was begun has ended.
+/// Waits until a transfer has ended.
 pub(super) async fn end(
     bank: &Bank,
     id: Id<Transfer>,
@@ -45,12 +45,12 @@ pub(super) async fn end(
         Ok(bank.transfers.load(id).await?)
     };
     let unseen = |failure: Failure| {
-        failure.after_it_was_done(format_args!("how transfer {id} ends was not waited for"))
+        failure.after_it_was_done(format_args!("the end of transfer {id} was not waited for"))
     };
     looked.await.map_err(unseen)
 }
 
-/// The transfer's id, if it has come to what it was begun for.
+/// Returns the transfer's id if the transfer was completed.
 pub(super) fn ended(transfer: &Root<Transfer>) -> Result<Output, Failure> {
     let id = transfer.id();
     match &transfer.state {

@@ -1,4 +1,4 @@
-//! Whether everything has reached everybody, once.
+//! Checks that every follower has processed every event exactly once.
 
 use bank_example::system::EventSourcedBank;
 use eventsourcing::RunningSystem;
@@ -65,11 +65,11 @@ fn show(verification: &Verification, contents: Option<&[ContentsVerification]>) 
 }
 
 fn row(follower: &FollowerVerification, contents: Option<&[ContentsVerification]>) -> Vec<String> {
-    let dealt_with = match (&follower.unchecked, follower.differences.len()) {
+    let outcome = match (&follower.unchecked, follower.differences.len()) {
         (Some(why), _) => format!("not checked: {why}"),
-        (None, 0) => "each dealt with once".to_owned(),
-        (None, 1) => "not what is in the log, see below".to_owned(),
-        (None, differences) => format!("not what is in the log in {differences} places, see below"),
+        (None, 0) => "each processed once".to_owned(),
+        (None, 1) => "differs from the log, see below".to_owned(),
+        (None, differences) => format!("differs from the log in {differences} places, see below"),
     };
     let compared = contents.and_then(|contents| {
         contents
@@ -77,14 +77,14 @@ fn row(follower: &FollowerVerification, contents: Option<&[ContentsVerification]
             .find(|compared| compared.name == follower.name)
     });
     let outcome = match compared {
-        None => dealt_with,
+        None => outcome,
         Some(compared) if compared.agrees() => {
-            format!("{dealt_with}; {} rows as built anew", compared.rows)
+            format!("{outcome}; {} rows equal to a rebuild", compared.rows)
         }
         Some(compared) if compared.unchecked.is_some() => {
-            format!("{dealt_with}; rows not compared")
+            format!("{outcome}; rows not compared")
         }
-        Some(compared) => format!("{dealt_with}; {} rows, not as built anew", compared.rows),
+        Some(compared) => format!("{outcome}; {} rows, not equal to a rebuild", compared.rows),
     };
     vec![
         follower.name.to_string(),

@@ -1,4 +1,4 @@
-//! Events as they are recorded, one a line, until the program is interrupted or nobody reads any more.
+//! Prints events as they are recorded, one per line, until the program is interrupted or its reader is gone.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::stop::Stop;
 use super::{console, output};
 
-/// Ends well when it is told to stop, and when the reader has seen enough.
+/// Ends successfully when a signal arrives, and when the reader closes the pipe.
 pub(crate) async fn run(
     store: Arc<dyn EventStore>,
     after: Option<Position>,
@@ -35,7 +35,7 @@ async fn show(
     let mut events = Subscription::new(store, LogQuery::after(after));
     while let Some(event) = events.next().await {
         let line = output::log_line(&event?, json)?;
-        // In a thread of its own: while nobody reads, the program still hears that it should stop.
+        // In a thread of its own: while the reader does not read, the program can still receive a signal.
         let written =
             tokio::task::spawn_blocking(move || console::answer(&format!("{line}\n"))).await;
         match written.map_err(std::io::Error::other).flatten() {

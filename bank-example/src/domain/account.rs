@@ -1,4 +1,4 @@
-//! The account: what one customer owns.
+//! The account of one customer.
 
 use eventsourcing::{Aggregate, event};
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ pub struct Account {
     pub balance: Money,
 }
 
-/// What has happened to an account.
+/// The events of an account.
 #[event(schema)]
 impl Account {
     fn opened(owner: String) -> Self {
@@ -30,7 +30,7 @@ impl Account {
     }
 }
 
-/// What may be asked of an account.
+/// The commands of an account. Each checks a rule and returns the event to record.
 impl Account {
     pub fn open(owner: &str) -> Result<AccountEvent, BankError> {
         match owner.chars().count() {

@@ -1,11 +1,11 @@
-//! The ledger: what the bank owes its customers in all.
+//! The ledger: the sum of all that the bank owes its customers.
 
 use eventsourcing::{Aggregate, Id, event};
 use serde::{Deserialize, Serialize};
 
 use super::{Money, ZERO, account::Account};
 
-/// The one ledger there is: `Id::named(GENERAL)`.
+/// The name of the only ledger; its id is `Id::named(GENERAL)`.
 pub const GENERAL: &str = "General";
 
 /// The balance of the bank and the number of movements that led to it.
@@ -16,7 +16,7 @@ pub struct Ledger {
     pub transactions: u64,
 }
 
-/// What has happened to a ledger. An amount that left an account is negative.
+/// The events of the ledger. An amount that left an account is negative.
 #[event(schema)]
 impl Ledger {
     fn opened() -> Self {

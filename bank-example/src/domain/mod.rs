@@ -1,4 +1,4 @@
-//! What may happen in the bank. No I/O, no async, no clock.
+//! The rules of the bank. No I/O, no async, no clock.
 
 pub mod account;
 pub mod ledger;
@@ -6,7 +6,7 @@ pub mod transfer;
 
 pub use rust_decimal::Decimal as Money;
 
-/// Why the bank refuses.
+/// The reasons for which the bank rejects a command.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize, thiserror::Error)]
 pub enum BankError {
     #[error("insufficient funds: the balance is {balance:.2}, {amount:.2} was asked for")]
@@ -21,10 +21,10 @@ pub enum BankError {
     SameAccount,
 }
 
-/// Nothing, to the cent.
+/// Zero, with two decimal places.
 pub const ZERO: Money = Money::from_parts(0, 0, 0, false, 2);
 
-/// An amount that may be moved, to the cent.
+/// Returns `amount` with two decimal places, if it is an amount that can be moved.
 fn positive(mut amount: Money) -> Result<Money, BankError> {
     if amount <= ZERO
         || amount >= Money::from(1_000_000_000_000_u64)

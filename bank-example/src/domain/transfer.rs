@@ -1,10 +1,10 @@
-//! The transfer in steps: money that goes from one account to another, perhaps at another bank.
+//! The transfer in steps: money that goes from one account to another, possibly at another bank.
 //!
-//! A transfer and the accounts need not be in one store, so no append can move the money. The transfer decides, and tells
-//! the banks by its events; each bank answers with a [`Leg`]. Money leaves the first account before the second is asked, and
-//! arrives only when the transfer is [completed](State::Completed) or [compensated](State::Compensated), one of which every
-//! transfer becomes once it has been debited. That decision is one event of one aggregate: whatever the second bank answers
-//! after it, and however late, moves nothing.
+//! A transfer and its accounts need not be in one store, so no single append can move the money. The transfer decides
+//! and tells the banks by its events; each bank answers with a [`Leg`]. The money leaves the first account before the
+//! second bank is asked, and every debited transfer becomes either [completed](State::Completed) or
+//! [compensated](State::Compensated). That decision is one event of one aggregate, so an answer of the second bank that
+//! arrives later moves nothing.
 
 use eventsourcing::{Aggregate, Id, event};
 use schemars::JsonSchema;
@@ -12,25 +12,25 @@ use serde::{Deserialize, Serialize};
 
 use super::{BankError, Money, account::Account, positive};
 
-/// What is to be moved.
+/// The accounts and the amount of a transfer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Order {
     pub from: Id<Account>,
     pub to: Id<Account>,
-    /// The bank that keeps the second account; `None`: this one, which keeps the first.
+    /// The bank that keeps the second account. `None` is this bank, which keeps the first account.
     pub bank: Option<String>,
     #[schemars(schema_with = "crate::amount")]
     pub amount: Money,
 }
 
-/// A transfer and how far it is.
+/// A transfer and its state.
 #[derive(Aggregate, Clone, Debug, Serialize, Deserialize)]
 pub struct Transfer {
     pub order: Order,
     pub state: State,
 }
 
-/// How far a transfer is.
+/// The state of a transfer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum State {
     /// The first bank has not answered.
@@ -39,13 +39,13 @@ pub enum State {
     Refused { reason: String },
     /// The money has left the first account. The second bank has not answered.
     Debited,
-    /// The money is on the second account, or will be when its bank hears of it.
+    /// The second account is credited as soon as its bank processes this.
     Completed,
-    /// The money is back on the first account, or will be when its bank hears of it.
+    /// The first account is credited again as soon as its bank processes this.
     Compensated { reason: String },
 }
 
-/// What has happened to a transfer. Each event says all that a bank has to know.
+/// The events of a transfer. Each event carries everything that a bank needs to process it.
 #[event(schema)]
 impl Transfer {
     fn requested(order: Order) -> Self {
@@ -76,7 +76,7 @@ impl Transfer {
         order.amount = positive(order.amount)?;
         Ok(TransferEvent::Requested { order })
     }
-    /// What comes of an answer; nothing if it comes too late.
+    /// Returns the event that follows from an answer, or `None` if the answer comes too late.
     pub fn answer(&self, side: Side, refusal: Option<String>) -> Option<TransferEvent> {
         let order = self.order.clone();
         match (&self.state, side, refusal) {
@@ -91,29 +91,29 @@ impl Transfer {
             _ => None,
         }
     }
-    /// The second bank has had its time.
+    /// Returns the event that follows when the second bank has not answered in time.
     pub fn time_out(&self) -> Option<TransferEvent> {
         self.answer(
             Side::Credit,
             Some("the other bank has not answered in time".into()),
         )
     }
-    /// Whether nothing more will happen.
+    /// Returns `true` if the transfer is in a final state.
     pub fn has_ended(&self) -> bool {
         !matches!(self.state, State::Requested | State::Debited)
     }
 }
 
-/// Which bank is asked, and for what.
+/// The bank that is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Side {
-    /// The first, to take the money from the account at once.
+    /// The first bank. It takes the money from the account at once.
     Debit,
-    /// The second, whether it will put the money on the account when the transfer is completed.
+    /// The second bank. It agrees to credit the account when the transfer is completed.
     Credit,
 }
 
-/// The answer of a bank to a transfer: one for each side.
+/// The answer of one bank to a transfer. There is one leg for each side.
 #[derive(Aggregate, Clone, Debug, Serialize, Deserialize)]
 pub struct Leg {}
 

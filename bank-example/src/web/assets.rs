@@ -1,4 +1,4 @@
-//! What pages need besides themselves, out of the binary.
+//! The style, the script and the icon of the pages, compiled into the program.
 
 use axum::Router;
 use axum::http::header;

@@ -1,7 +1,7 @@
-//! `Live`: tells open pages that something has happened, whichever process wrote it.
+//! `Live`: tells open pages that something has changed, whichever process wrote it.
 //!
-//! Nothing but the fact is told; a page then asks for itself again. So what a page shows is made in one place, and a
-//! message that is lost costs nothing.
+//! The message carries no data; a page that receives it loads itself again. So the content of a page is made in one
+//! place, and a lost message costs nothing.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -21,16 +21,16 @@ use tokio::sync::watch;
 use super::State;
 use crate::system::EventSourcedBank;
 
-/// How long the followers are given before pages are told all the same.
+/// The time that the followers get to catch up before pages are told anyway.
 const TIMEOUT: Duration = Duration::from_millis(300);
-/// How often at most pages are told.
+/// The shortest interval between two messages.
 const PULSE: Duration = Duration::from_millis(100);
-/// How soon it is tried again when the store does not answer.
+/// The pause before the next attempt when the store does not answer.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How often a page hears something at least: what it shows may have changed without an event, such as a lease.
+/// The longest interval between two messages: the content of a page can change without an event, for example a lease.
 const TICK: Duration = Duration::from_secs(5);
 
-/// The end of the log as pages know it. Clones are the same one.
+/// The end of the log as pages know it. Clones share it.
 #[derive(Clone, Debug)]
 pub(super) struct Live {
     changes: watch::Receiver<Position>,
@@ -42,7 +42,7 @@ pub(super) fn router() -> Router<State> {
 }
 
 impl Live {
-    /// Watches the log in a task of its own, until nobody is interested any more.
+    /// Watches the log in a task of its own, until no page is interested any more.
     pub(super) fn watch(bank: &RunningSystem<EventSourcedBank>) -> Self {
         let (sender, changes) = watch::channel(Position::ZERO);
         let watcher = Watcher {
@@ -64,7 +64,7 @@ impl Live {
         }
     }
 
-    /// Ends all streams, so that nobody has to wait for them.
+    /// Ends all streams, so that the shutdown does not wait for them.
     pub(super) fn stop(&self) {
         self.stopping.send_replace(true);
     }
@@ -82,7 +82,8 @@ impl Watcher {
         loop {
             let head = match self.store.wait_beyond(seen, Some(epoch)).await {
                 Ok(head) => head,
-                // The log may have gone back: what has been seen is no measure any more.
+                // The log may have been restored to an earlier moment, so the last position seen means nothing any
+                // more.
                 Err(StoreError::OutdatedEpoch { current, .. }) => {
                     seen = Position::ZERO;
                     epoch = current;
@@ -102,7 +103,7 @@ impl Watcher {
         }
     }
 
-    /// Whether what pages show is still behind after a while.
+    /// Returns `true` if the read models are still behind after a while.
     async fn is_late(&self, head: Position) -> bool {
         let receipt = Receipt::at(self.store.log_id(), head);
         let [activity, summaries] = &self.read_models;
@@ -131,13 +132,13 @@ impl Watcher {
 
 /// Server-sent events: `changed` when something has happened, `tick` from time to time.
 ///
-/// Proxies are asked to pass each on at once: neither to gather them (`X-Accel-Buffering`, as nginx has it) nor to compress
-/// them. The ticks keep those awake that close what is silent.
+/// Headers ask proxies to pass each message on at once: not to buffer them (`X-Accel-Buffering`, as in nginx) and not
+/// to compress them. The ticks keep proxies from closing a silent connection.
 async fn events(Extract(state): Extract<State>) -> impl IntoResponse {
     (UNBUFFERED, Sse::new(messages(&state)))
 }
 
-/// Has every message passed on as it comes.
+/// The headers that make proxies pass every message on at once.
 const UNBUFFERED: [(HeaderName, &str); 2] = [
     (HeaderName::from_static("x-accel-buffering"), "no"),
     (header::CACHE_CONTROL, "no-cache, no-store, no-transform"),
@@ -151,7 +152,7 @@ fn messages(state: &State) -> impl Stream<Item = Result<Event, Infallible>> + us
         let name = tokio::select! {
             biased;
             _ = stopping.wait_for(|stopping| *stopping) => return None,
-            // At once, so that the page knows that it is connected.
+            // The first tick comes at once, so that the page knows that it is connected.
             () = std::future::ready(()), if is_first => "tick",
             changed = changes.changed() => { changed.ok()?; "changed" }
             () = tokio::time::sleep(TICK) => "tick",

@@ -1,6 +1,6 @@
-//! The bank in the browser: pages, an API, and what keeps both safe.
+//! The bank over HTTP: pages, an API, and the protection of both.
 //!
-//! [`router`] answers requests without a socket, so that tests need none; [`serve`] puts it on one.
+//! [`router`] answers requests without a socket, so tests need none; [`serve`] puts it on a socket.
 
 pub mod api;
 pub mod assets;
@@ -26,7 +26,7 @@ use crate::system::EventSourcedBank;
 use live::Live;
 use security::Secret;
 
-/// What every request needs. Clones are the same bank.
+/// The state that every request needs. Clones share the same bank.
 #[derive(Clone, Debug)]
 pub struct State {
     /// The bank, with its followers.
@@ -36,7 +36,8 @@ pub struct State {
 }
 
 impl State {
-    /// Must be called within a runtime: a task begins to watch the log, and ends when the last clone is gone.
+    /// Starts a task that watches the log, so it must be called within a runtime. The task ends when the last clone is
+    /// dropped.
     #[must_use]
     pub fn new(bank: Arc<RunningSystem<EventSourcedBank>>) -> Self {
         let secret = Settings::loopback().secret(bank.accounts.store().log_id());
@@ -48,7 +49,7 @@ impl State {
     }
 }
 
-/// Everything that can be asked over HTTP, with all that keeps it safe.
+/// Returns the router of all pages and of the API, with all protection.
 pub fn router(state: State, settings: &Settings) -> Router {
     let state = State {
         secret: settings.secret(state.bank.accounts.store().log_id()),
@@ -67,7 +68,7 @@ pub fn router(state: State, settings: &Settings) -> Router {
         .with_state(state)
 }
 
-/// Fails when only a new start helps; an outage of the store that may pass does not count.
+/// Fails if only a restart of the program helps. An outage of the store, which may pass, does not count.
 async fn healthy(Extract(state): Extract<State>) -> Response {
     match state.bank.fault() {
         Some(why) => (
@@ -79,7 +80,7 @@ async fn healthy(Extract(state): Extract<State>) -> Response {
     }
 }
 
-/// Whether requests can be dealt with: the store answers, and no follower has stopped.
+/// Succeeds if requests can be served: the store answers, and no follower has stopped.
 async fn ready(Extract(state): Extract<State>) -> Response {
     match state.bank.health().await {
         Err(error) => (

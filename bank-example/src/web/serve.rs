@@ -1,4 +1,4 @@
-//! [`serve`]: the bank on a socket, until it is told to stop.
+//! [`serve`]: the bank on a socket, until its shutdown.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -15,20 +15,20 @@ use tokio::net::TcpListener;
 use super::{Settings, State, router};
 use crate::system::EventSourcedBank;
 
-/// How long open requests may take to end once it is told to stop; longer than any request may take at all.
+/// The time that open requests get to end after the shutdown has begun. Longer than the time limit of a request.
 const FAREWELL: Duration = Duration::from_secs(15);
 
-/// How long a client may take to send the head of its next request, before it is cut off.
+/// The time that a client gets to send the head of its next request.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
-/// How soon it is tried again when no connection can be taken.
+/// The pause after no connection could be accepted.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Why the bank is not served any more.
+/// The reason for which the bank is not served any more.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The address is open to others and there is no password.
     #[error(
-        "{0} can be reached by others: that takes --allow-remote and a password of at least 12 characters in BANK_PASSWORD"
+        "{0} can be reached by others: that needs --allow-remote and a password of at least 12 characters in BANK_PASSWORD"
     )]
     Open(std::net::SocketAddr),
     /// The socket failed.
@@ -39,11 +39,11 @@ pub enum ServeError {
     System(#[from] SystemError),
 }
 
-/// Answers requests until `shutdown` is ready. Then open requests are answered, no new ones taken, and the followers
-/// stopped. Nothing acknowledged is lost, whenever it ends.
+/// Answers requests until `shutdown` is ready. Then no new requests are accepted, open requests are answered, and the
+/// followers are stopped. No acknowledged event is lost, whenever the shutdown comes.
 ///
 /// # Errors
-/// [`ServeError::Open`]: others can reach the listener and no password is set; nobody was served.
+/// [`ServeError::Open`]: others can reach the listener and no password is set; no request was served.
 /// [`ServeError::Socket`], [`ServeError::System`].
 pub async fn serve(
     bank: RunningSystem<EventSourcedBank>,
@@ -66,7 +66,7 @@ pub async fn serve(
     stop(state).await
 }
 
-/// Serves whoever connects until `stopping` is ready, and then those who are connected until they are answered.
+/// Serves clients until `stopping` is ready, and then the connected ones until they are answered.
 async fn accept(listener: TcpListener, router: Router, stopping: impl Future<Output = ()>) {
     let connections = GracefulShutdown::new();
     let mut http = http1::Builder::new();
@@ -79,8 +79,8 @@ async fn accept(listener: TcpListener, router: Router, stopping: impl Future<Out
             accepted = listener.accept() => match accepted {
                 Ok((socket, _)) => socket,
                 Err(error) => {
-                    // Such as too many open files: it passes.
-                    tracing::warn!(%error, "nobody can connect");
+                    // For example too many open files, which passes.
+                    tracing::warn!(%error, "no connection accepted; retrying");
                     tokio::time::sleep(PAUSE).await;
                     continue;
                 }
@@ -90,7 +90,7 @@ async fn accept(listener: TcpListener, router: Router, stopping: impl Future<Out
         let connection = connections.watch(http.serve_connection(TokioIo::new(socket), service));
         tokio::spawn(async move {
             if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection has ended");
+                tracing::debug!(%error, "connection ended");
             }
         });
     }
@@ -99,11 +99,11 @@ async fn accept(listener: TcpListener, router: Router, stopping: impl Future<Out
         .await
         .is_err()
     {
-        tracing::warn!("requests were still open when the bank stopped");
+        tracing::warn!("bank stopped with open requests");
     }
 }
 
-/// Stops the followers, unless a request is still at work; then they end with the process.
+/// Stops the followers, unless a request is still running; then they end with the process.
 async fn stop(state: State) -> Result<(), ServeError> {
     match Arc::into_inner(state.bank) {
         Some(bank) => Ok(bank.stop().await?),

@@ -57,7 +57,7 @@ fn commands_of_the_page_about_sqlite_make_and_restore_a_backup() {
     assert!(run(&bank, backup, &[]).starts_with("copied "));
     bank.text(&["demo"]);
     assert_ne!(bank.json(&["log"]), before);
-    assert!(run(&bank, check, &[]).contains("each dealt with once"));
+    assert!(run(&bank, check, &[]).contains("each processed once"));
     run(&bank, restore, &[]);
     assert_eq!(bank.json(&["log"]), before, "the bank is as it was");
     bank.text(&["demo"]);

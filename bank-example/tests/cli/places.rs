@@ -89,7 +89,7 @@ fn commands_that_take_a_store_make_none() {
             let line = refused(&bank, 3, store, &command);
             let says = line.contains("no such file") || line.contains("no store of events");
             assert!(
-                says && line.contains("open, the demo, import and serve make one"),
+                says && line.contains("open, the demo, import and serve create one"),
                 "{line}"
             );
         }

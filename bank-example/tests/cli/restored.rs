@@ -130,7 +130,7 @@ fn followers_go_on_in_a_log_that_was_restored_without_them() {
             );
             let again = done(&bank, &["accept-restored", policy, "--kept", &position]);
             assert!(
-                again.contains("has seen nothing that its log lacks"),
+                again.contains("has processed no event that its log has lost"),
                 "{again}"
             );
         }

@@ -219,7 +219,7 @@ fn what_is_recorded_is_said_to_be_done() {
     let (code, said) = ends(&bank, &["credit", &alice, "20"], "TERM");
     assert_eq!(code, Some(0), "{said}");
     assert!(
-        said.contains("warning: interrupted before the ledger was known to have it"),
+        said.contains("warning: interrupted before the ledger had processed it"),
         "{said}"
     );
     let (code, said) = ends(
@@ -229,7 +229,7 @@ fn what_is_recorded_is_said_to_be_done() {
     );
     assert_eq!(code, Some(130), "{said}");
     assert!(
-        said.contains("interrupted by SIGINT: done, but how transfer"),
+        said.contains("interrupted by SIGINT: done, but the end of transfer"),
         "{said}"
     );
     held.kill().and_then(|()| held.wait()).expect("it is ended");

@@ -331,7 +331,7 @@ fn a_password_is_asked_for_wherever_the_bank_listens() {
     }
     assert!(
         crate::fails(place, 2, &["serve", "--origin", "https://bank.example"])
-            .contains("takes a password")
+            .contains("needs a password")
     );
 }
 

@@ -1,4 +1,4 @@
-//! Accounts: open them, look at them.
+//! Accounts: open one, show it, list them.
 
 use axum::extract::State as Extract;
 use axum::http::header::{ETAG, IF_NONE_MATCH, LOCATION};
@@ -28,7 +28,7 @@ pub(super) struct Account {
     #[schema(example = "Alice")]
     owner: String,
     balance: Amount,
-    /// How many events it has.
+    /// The number of its events.
     #[schema(example = 3)]
     version: u64,
 }
@@ -47,20 +47,20 @@ impl From<&Root<Aggregate>> for Account {
     }
 }
 
-/// What a command has made of an account.
+/// The result of a command on an account.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Changed {
-    /// The account as the command has left it.
+    /// The account as the command left it.
     account: Account,
     /// The position of the command's event in the log.
     position: u64,
 }
 
-/// An account to be opened.
+/// The account to open.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewAccount {
-    /// Whose it is.
+    /// The name of the owner.
     #[schema(min_length = 1, max_length = 200, example = "Alice")]
     owner: String,
 }
@@ -85,10 +85,12 @@ pub(super) async fn open(
         AccountService::from(handle.clone())
             .open(&request.owner)
             .await?;
-        Ok(handle
-            .first_receipt()
-            .await?
-            .ok_or_else(|| Problem::new(Kind::Unavailable, "ask again"))?)
+        Ok(handle.first_receipt().await?.ok_or_else(|| {
+            Problem::new(
+                Kind::Unavailable,
+                "the receipt cannot be read yet; repeat the request",
+            )
+        })?)
     };
     let done = once
         .carry_out(&state.bank.accounts, id.stream(), run)
@@ -99,7 +101,7 @@ pub(super) async fn open(
     Ok((StatusCode::CREATED, [(LOCATION, location)], answer).into_response())
 }
 
-/// The account at the event of the command, whatever has happened to it since.
+/// Answers with the account at the event of the command, without later changes.
 pub(super) async fn changed(
     state: &State,
     command: &Command,
@@ -118,18 +120,18 @@ pub(super) async fn changed(
     Ok(response)
 }
 
-/// Which accounts are listed.
+/// The selection of accounts.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct AccountsQuery {
-    /// Only those whose owner has this in the name, in capitals or not.
+    /// Only accounts whose owner's name contains this text, in upper or lower case.
     #[param(max_length = 200, example = "ali")]
     owner: Option<String>,
-    /// Continue after it: `next` of the page before.
+    /// Continue after this position: `next` of the previous page.
     #[param(example = 0)]
     after: Option<u64>,
-    /// How many at most; 50 unless given.
+    /// The largest number of accounts; 50 unless given.
     #[param(minimum = 1, maximum = 500, example = 10)]
     limit: Option<usize>,
 }
@@ -138,19 +140,19 @@ pub(super) struct AccountsQuery {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Accounts {
     accounts: Vec<Summary>,
-    /// Where the next page begins; absent on the last page.
+    /// The position after which the next page begins; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<u64>,
 }
 
-/// One line about an account. It may be a moment behind; the account itself is not.
+/// One account in a list. It may be a moment behind the account itself.
 #[derive(Debug, Serialize, ToSchema)]
 struct Summary {
     id: Uuid,
     owner: String,
     balance: Amount,
     version: u64,
-    /// How many credits and debits there were.
+    /// The number of credits and debits.
     movements: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_movement: Option<String>,
@@ -258,29 +260,29 @@ pub(super) async fn at(
     ))
 }
 
-/// Everything that has happened to an account, oldest first.
+/// The events of an account, oldest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct History {
     events: Vec<LogEvent>,
-    /// After which version the next page begins; absent on the last page.
+    /// The version after which the next page begins; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<u64>,
 }
 
-/// Which part of a history is wanted.
+/// The part of the history to list.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct HistoryQuery {
-    /// Continue after this version: `next` of the page before.
+    /// Continue after this version: `next` of the previous page.
     #[param(example = 0)]
     after: Option<u64>,
-    /// How many events at most; 50 unless given.
+    /// The largest number of events; 50 unless given.
     #[param(minimum = 1, maximum = 500, example = 10)]
     limit: Option<usize>,
 }
 
-/// Lists what has happened to an account.
+/// Lists the events of an account.
 #[utoipa::path(get, path = "/accounts/{id}/history", tag = "accounts",
     params(("id" = Uuid, Path, example = json!(ALICE)), HistoryQuery),
     responses(

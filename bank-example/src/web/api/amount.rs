@@ -1,4 +1,4 @@
-//! [`Amount`]: money as a decimal string, for numbers of JSON lose cents.
+//! [`Amount`]: money as a decimal string, because clients read JSON numbers as binary fractions and lose cents.
 
 use std::fmt;
 
@@ -7,16 +7,16 @@ use utoipa::ToSchema;
 
 use crate::domain::Money;
 
-/// The longest text that is looked at: the bank knows no amount that needs more.
+/// The longest text that is parsed. No valid amount is longer.
 const CHARACTERS_MAX: usize = 30;
 
-/// Money: digits, and a point and two more if it is not in whole units.
+/// An amount of money: digits, optionally with a decimal point and at most two decimal places.
 #[derive(Clone, Copy, Debug, PartialEq, ToSchema)]
 #[schema(value_type = String, pattern = r"^-?[0-9]+(\.[0-9]+)?$", example = "20.00")]
 pub(super) struct Amount(pub(super) Money);
 
 impl fmt::Display for Amount {
-    /// To the cent, unless that would be another amount.
+    /// Writes two decimal places, or more if the amount has more.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.normalize() {
             exact if exact.scale() > 2 => write!(f, "{exact}"),
@@ -50,7 +50,7 @@ impl<'de> Deserialize<'de> for Amount {
     }
 }
 
-/// Digits with at most one point, which is not at an end. Whether it may be moved is for the bank to say.
+/// Parses digits with at most one point, which is not at either end. The bank decides which amounts can be moved.
 fn parse(text: &str) -> Option<Amount> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());

@@ -1,9 +1,10 @@
-//! [`Command`]: a request that changes something, which may be sent again.
+//! [`Command`]: a request that changes something, and that can be sent again safely.
 //!
-//! Nothing is kept for a request that was carried out but what the events say anyway. The command's id follows from the
-//! `Idempotency-Key`, so the store finds the first receipt; the events carry a request_hash of the request in their metadata, which
-//! tells a repeated request from another one with the same key; and the answer is made of the events at the receipt. Of a
-//! request that the bank has refused the answer is kept, with the request_hash. So the first answer is the same from every process.
+//! A request that was carried out needs no storage of its own. The command's id is derived from the `Idempotency-Key`,
+//! so the store finds the first receipt; the metadata of the events has the hash of the request, which tells a repeated
+//! request from another one with the same key; and the answer is read from the events at the receipt. For a request
+//! that the bank has rejected, the answer is stored together with the hash. So every process gives the same first
+//! answer.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -27,25 +28,25 @@ use crate::system::EventSourcedBank;
 use crate::web::State;
 use crate::web::security::Actor;
 
-/// Under which all keys live. Never change it: requests would not be recognised again.
+/// The UUID namespace of all keys. Never change it: repeated requests would not be recognised any more.
 const KEYS: Uuid = Uuid::from_u128(0x3b9d_61f0_84c2_4e57_a1d8_0f6e_92b3_5c7a);
-/// Under which the marks of all requests live. Never change it, for the same reason.
+/// The UUID namespace of the hashes of all requests. Never change it, for the same reason.
 const REQUESTS: Uuid = Uuid::from_u128(0xd47a_0c1e_5b36_4f98_8e02_b95d_7163_2af4);
-/// Where the request_hash of a request stands in the metadata of its events.
+/// The name of the request's hash in the metadata of its events. The name is stored and never changes.
 const REQUEST_HASH_KEY: &str = "request";
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The longest key, in bytes.
 pub const KEY_BYTES_MAX: usize = 255;
-/// The most versions that `If-Match` may name.
+/// The largest number of versions in `If-Match`.
 const VERSIONS_MAX: usize = 10;
-/// Says whether read models show what was done.
+/// The header that says if the read models show the change.
 pub(super) const READ_MODELS: HeaderName = HeaderName::from_static("read-models");
-/// How long they are waited for.
+/// The time that the read models get to show the change.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// Among how many events of a stream the one of a receipt is looked for before the log is asked.
+/// The number of recent events in which the event of a receipt is searched, before the log is read.
 const RECENT: usize = 32;
 
-/// What the headers and the query of a command say.
+/// The headers and the query of a command.
 #[derive(Debug)]
 pub(super) struct Command {
     key: Option<String>,
@@ -54,20 +55,20 @@ pub(super) struct Command {
     wait: bool,
 }
 
-/// Which versions an account may be at.
+/// The versions that the account may be at.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Expected {
     Any,
     OneOf(BTreeSet<Version>),
 }
 
-/// What a command may wait for.
+/// The option to wait for the read models.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Waiting {
-    /// Answer when ledger, activity and accounts in lists show what was done, or after 5 seconds; the header `Read-Models`
-    /// says which: `caught-up` or `late`.
+    /// Answer when the ledger, the activity feed and the lists of accounts show the change, or after 5 seconds; the
+    /// header `Read-Models` tells which: `caught-up` or `late`.
     #[param(inline, required = false, example = "read-models")]
     wait: Option<WaitFor>,
 }
@@ -101,15 +102,15 @@ impl FromRequestParts<State> for Command {
 
 fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
-    let (Some(key), None) = (keys.next(), keys.next()) else {
-        return match headers.contains_key(IDEMPOTENCY_KEY) {
-            true => Err(Problem::new(
-                Kind::BadRequest,
-                "there is more than one Idempotency-Key",
-            )),
-            false => Ok(None),
-        };
+    let Some(key) = keys.next() else {
+        return Ok(None);
     };
+    if keys.next().is_some() {
+        return Err(Problem::new(
+            Kind::BadRequest,
+            "there is more than one Idempotency-Key",
+        ));
+    }
     match std::str::from_utf8(key.as_bytes()) {
         Ok(key) if (1..=KEY_BYTES_MAX).contains(&key.len()) => Ok(Some(key.to_owned())),
         _ => Err(Problem::new(
@@ -137,7 +138,7 @@ fn expected(headers: &HeaderMap) -> Result<Option<Expected>, Problem> {
     if tags.len() > VERSIONS_MAX {
         return Err(invalid_if_match(()));
     }
-    // A tag that no account has matches nothing, and neither does a weak one.
+    // A tag that no account can have matches nothing, and neither does a weak tag.
     let versions = tags
         .into_iter()
         .filter(|tag| !tag.starts_with("W/"))
@@ -161,7 +162,7 @@ fn invalid_if_match<E>(_: E) -> Problem {
 }
 
 impl Expected {
-    /// Whether a stream at this version is as expected.
+    /// Returns `true` if a stream at version `actual` meets the expectation.
     pub(super) fn allows(&self, actual: Version) -> bool {
         match self {
             Self::Any => true,
@@ -170,7 +171,7 @@ impl Expected {
     }
 }
 
-/// Somebody has changed what was expected at another version.
+/// Reports that the account is not at the expected version.
 pub(super) fn version_mismatch(latest: Version) -> Problem {
     Problem::new(
         Kind::PreconditionFailed,
@@ -179,24 +180,24 @@ pub(super) fn version_mismatch(latest: Version) -> Problem {
     .with_latest(latest)
 }
 
-/// The tag of an account at a version.
+/// Returns the entity tag of an account at a version.
 pub(super) fn etag(version: Version) -> HeaderValue {
     HeaderValue::from_str(&format!("\"{version}\"")).expect("digits")
 }
 
 impl Command {
-    /// Refuses `If-Match` where there is no version yet that could match.
+    /// Refuses `If-Match` for a request that creates something: there is no version yet that could match.
     pub(super) fn unconditional(&self) -> Result<(), Problem> {
         match self.expected {
             None => Ok(()),
             Some(_) => Err(Problem::new(
                 Kind::PreconditionFailed,
-                "there is nothing yet that If-Match could match",
+                "If-Match cannot match: the resource does not exist yet",
             )),
         }
     }
 
-    /// The command that `operation` with `request` is.
+    /// Returns the command that consists of `operation` and `request`.
     pub(super) fn of(&self, operation: &str, request: &impl Serialize) -> Once {
         let request = serde_json::to_string(request).expect("text and numbers are JSON");
         let request_hash = Uuid::new_v5(&REQUESTS, format!("{operation}\n{request}").as_bytes());
@@ -212,7 +213,7 @@ impl Command {
         }
     }
 
-    /// Waits for the read models if that is asked for. What is done is done, whether they get there in time or not.
+    /// Waits for the read models if the request asks for it. The command was carried out, also if they are late.
     pub(super) async fn wait(
         &self,
         state: &State,
@@ -238,25 +239,25 @@ async fn caught_up(state: &State, receipt: &Receipt) -> Result<(), SystemError> 
     Ok(())
 }
 
-/// A command that is carried out once, however often it is asked for.
+/// A command that is carried out at most once, however often it is sent.
 #[derive(Debug)]
 pub(super) struct Once {
     id: CommandId,
-    /// Tells the request from others with the same key; `None`: there is no key.
+    /// The hash of the request, which differs for other requests with the same key. `None` if there is no key.
     request_hash: Option<Uuid>,
     actor: String,
 }
 
-/// A command that was carried out: now or before.
+/// A command that was carried out, now or earlier.
 #[derive(Debug)]
 pub(super) struct Done {
     pub(super) receipt: Receipt,
-    /// Its last event.
+    /// The command's last event.
     pub(super) event: StoredEvent,
 }
 
 impl Once {
-    /// What is saved with the handle is this command. For one save.
+    /// Returns a handle whose next save has the id and the metadata of this command. Valid for one save.
     pub(super) fn handle(&self, application: &Application) -> Application {
         let metadata = Metadata::actor(self.actor.clone());
         let metadata = match self.request_hash {
@@ -266,7 +267,7 @@ impl Once {
         application.with(metadata).command(self.id)
     }
 
-    /// Carries it out with `run`, unless it was answered before. `stream` is where its last event goes.
+    /// Carries the command out with `run`, unless it was answered before. `stream` is the stream of its last event.
     pub(super) async fn carry_out<F>(
         &self,
         application: &Application,
@@ -284,7 +285,8 @@ impl Once {
             },
         };
         if receipt.kind != ReceiptKind::Recorded {
-            // Every command of the bank that is carried out records something: the key was used elsewhere.
+            // Every command that is carried out records an event, so a receipt without one belongs to another use of
+            // the key.
             return Err(reused());
         }
         let event = find(application, receipt.position, stream).await?;
@@ -292,7 +294,7 @@ impl Once {
         Ok(Done { receipt, event })
     }
 
-    /// What was answered the first time, if it was. Without a key there is nothing to look for.
+    /// Returns the first answer, if there was one. Without a key there is nothing to look for.
     async fn first_receipt(&self, application: &Application) -> Result<Option<Receipt>, Problem> {
         let Some(request_hash) = self.request_hash else {
             return Ok(None);
@@ -308,7 +310,7 @@ impl Once {
         }
     }
 
-    /// It is refused, unless another request with the same key was faster.
+    /// Stores the rejection as the first answer, unless another request with the same key was faster.
     async fn refuse(
         &self,
         application: &Application,
@@ -331,7 +333,7 @@ impl Once {
         }
     }
 
-    /// Who did it, and which request asked: for records that are not events.
+    /// Appends the key and the hash of the request to `by`, for records that are not events.
     pub(super) fn signed(&self, by: &str) -> String {
         match self.request_hash {
             None => by.to_owned(),
@@ -343,7 +345,7 @@ impl Once {
         }
     }
 
-    /// Whether a record is signed by this request.
+    /// Returns `true` if the record was made by this request.
     pub(super) fn has_signed(&self, by: &str) -> Result<bool, Problem> {
         let Some(request_hash) = self.request_hash else {
             return Ok(false);
@@ -378,8 +380,10 @@ pub(super) fn reused() -> Problem {
     Problem::new(Kind::KeyReused, "take a new key for a new request")
 }
 
-/// The event at `position`, which is known to be stored. Its stream shows it at once; the log, which shows also those of long
-/// ago and of other streams, as soon as all before it have been written.
+/// Loads the event at `position`, which is known to be stored.
+///
+/// Its stream shows the event at once. The log also has events that are older or belong to other streams, but shows
+/// this one only when all appends before it have ended.
 async fn find(
     application: &Application,
     position: Position,
@@ -400,7 +404,7 @@ async fn find(
     found.ok_or_else(|| {
         Problem::new(
             Kind::Unavailable,
-            "it is done, but cannot be shown yet; ask again",
+            "the command was carried out, but its event cannot be read yet; repeat the request",
         )
     })
 }

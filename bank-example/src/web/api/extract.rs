@@ -1,4 +1,4 @@
-//! What a request brings, and the [`Problem`] if it brings something else.
+//! Extractors for the parts of a request, which answer with a [`Problem`] if a part is invalid.
 
 use axum::extract::{FromRequest, FromRequestParts};
 use axum::response::{IntoResponse, Response};
@@ -6,23 +6,23 @@ use serde::Serialize;
 
 use super::problem::{Kind, Problem};
 
-/// The most characters of a text that is searched for, or that names something.
+/// The most characters of a search text or a name.
 pub(super) const TEXT_CHARACTERS_MAX: usize = 200;
-/// How many things a page has unless the request says otherwise, and at most.
+/// The number of items on a page unless the request gives one, and the largest number.
 pub(super) const PAGE: usize = 50;
 pub(super) const PAGE_MAX: usize = 500;
 
-/// The body.
+/// The body of the request.
 #[derive(FromRequest)]
 #[from_request(via(axum::Json), rejection(Problem))]
 pub(super) struct Json<T>(pub(super) T);
 
-/// The query.
+/// The query of the request.
 #[derive(FromRequestParts)]
 #[from_request(via(axum::extract::Query), rejection(Problem))]
 pub(super) struct Query<T>(pub(super) T);
 
-/// What stands in the path.
+/// The parameters in the path.
 #[derive(FromRequestParts)]
 #[from_request(via(axum::extract::Path), rejection(Problem))]
 pub(super) struct Path<T>(pub(super) T);
@@ -33,7 +33,7 @@ impl<T: Serialize> IntoResponse for Json<T> {
     }
 }
 
-/// How many things are wanted.
+/// Checks the requested number of items.
 pub(super) fn limit(asked: Option<usize>) -> Result<usize, Problem> {
     match asked.unwrap_or(PAGE) {
         limit @ 1..=PAGE_MAX => Ok(limit),
@@ -44,7 +44,7 @@ pub(super) fn limit(asked: Option<usize>) -> Result<usize, Problem> {
     }
 }
 
-/// A text that databases accept.
+/// Checks that a text is short and has no control characters, which databases refuse.
 pub(super) fn text(field: &str, text: Option<String>) -> Result<Option<String>, Problem> {
     let fault = match &text {
         Some(text) if text.chars().count() > TEXT_CHARACTERS_MAX => {

@@ -1,5 +1,5 @@
-//! The system: what it is declared to be, how its followers are doing, and whether they have dealt with everything once.
-//! Those that have stopped can be had go on.
+//! The system: its declaration, the state of its followers, and the check that they have processed every event once.
+//! Followers that have stopped can be resumed.
 
 use axum::extract::State as Extract;
 use axum::http::StatusCode;
@@ -16,13 +16,14 @@ use super::problem::{Kind, Problem};
 use crate::system::EventSourcedBank;
 use crate::web::State;
 
-/// How the followers are doing.
+/// The state of the followers.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Health {
-    /// Whether all followers work, and nothing is parked.
+    /// `true` if all followers work and nothing is parked.
     healthy: bool,
     followers: Vec<Follower>,
-    /// Appends that hold back the log, each with what it waits for and since when: no follower sees what was written behind them.
+    /// The appends that hold back the log, each with what it waits for and since when. While they are open, followers
+    /// see no event that was written after them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     log_held_back_by: Vec<String>,
     /// The accidents that an acknowledged event survives, for each log.
@@ -32,11 +33,11 @@ pub(super) struct Health {
 /// The accidents that an acknowledged event survives.
 #[derive(Debug, Serialize, ToSchema)]
 struct AcknowledgedEvents {
-    /// The log that has the events.
+    /// The log of the events.
     log: Uuid,
-    /// `true` if the loss of one machine loses none of them.
+    /// `true` if no acknowledged event is lost together with one machine.
     survives_loss_of_machine: bool,
-    /// The same and more in words, with what to do for more.
+    /// The same in words, with more detail and what to do for more safety.
     #[schema(
         example = "on the disks of one machine and of its synchronous standbys (ANY 1 (b)): it survives the loss of the machine"
     )]
@@ -53,33 +54,33 @@ impl From<(&LogId, &Acknowledged)> for AcknowledgedEvents {
     }
 }
 
-/// How a follower is doing.
+/// The state of a follower.
 #[derive(Debug, Serialize, ToSchema)]
 struct Follower {
     #[schema(example = "ledger")]
     name: String,
-    /// Everything up to here is dealt with.
+    /// The position up to which the follower has processed every event.
     position: u64,
     /// The end of the log.
     head: u64,
-    /// How many events wait for it.
+    /// The number of events that the follower has not processed yet.
     lag: u64,
-    /// How many aggregates it has put aside.
+    /// The number of aggregates that the follower has parked.
     parked: u64,
-    /// How many timers it has put aside.
+    /// The number of timers that the follower has parked.
     parked_timers: u64,
-    /// How many seconds the first event that it has not dealt with has been waiting.
+    /// The time in seconds since the first event was recorded that the follower has not processed.
     behind_seconds: f64,
     /// `running`, `standing by`, `retrying`, `waiting for a newer release` or `stopped`.
     #[schema(example = "running")]
     state: String,
-    /// Why it does not work.
+    /// The reason if the follower does not work.
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<String>,
     /// The process that runs it.
     #[serde(skip_serializing_if = "Option::is_none")]
     process: Option<String>,
-    /// How many timers it has scheduled.
+    /// The number of timers that the follower has scheduled.
     timers: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_due: Option<String>,
@@ -104,7 +105,7 @@ impl From<&FollowerHealth> for Follower {
     }
 }
 
-/// Shows how the followers are doing.
+/// Shows the state of the followers.
 #[utoipa::path(get, path = "/followers", tag = "system",
     responses(
         (status = OK, body = Health),
@@ -127,17 +128,17 @@ pub(super) async fn health(Extract(state): Extract<State>) -> Result<Json<Health
     }))
 }
 
-/// A follower that goes on, if it had stopped.
+/// The follower that was asked to resume.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Resumed {
     #[schema(example = "ledger")]
     follower: String,
 }
 
-/// Has a follower that has stopped in this process try again, and go on.
+/// Resumes a follower that has stopped in this process.
 ///
-/// If it fails again it stops again; `/followers` says why. While it works nothing happens, however often this is asked: so
-/// a request that is repeated does no harm and gets the same answer, with an `Idempotency-Key` or without.
+/// If the follower fails again it stops again, and `/followers` has the reason. For a follower that works the request
+/// has no effect, so a repeated request does no harm and gets the same answer, with or without an `Idempotency-Key`.
 #[utoipa::path(post, path = "/followers/{follower}/resume", tag = "system",
     params(
         ("follower" = String, Path, example = "ledger"),
@@ -161,20 +162,20 @@ pub(super) async fn resume(
     }
 }
 
-/// There is no such follower.
+/// Reports that there is no such follower.
 pub(super) fn unknown(follower: &str) -> Problem {
     let follower: String = follower.chars().take(100).collect();
     Problem::new(Kind::NotFound, format!("there is no follower {follower:?}"))
 }
 
-/// The system as it is declared.
+/// The declared system.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Declared {
     #[schema(example = "EventSourcedBank")]
     name: &'static str,
     applications: Vec<DeclaredApplication>,
     followers: Vec<DeclaredFollower>,
-    /// The same as a Mermaid diagram.
+    /// The declaration as a Mermaid diagram.
     mermaid: String,
 }
 
@@ -194,14 +195,14 @@ struct DeclaredFollower {
     follows: Vec<Followed>,
 }
 
-/// What is followed.
+/// An application and the aggregate in it that a follower follows.
 #[derive(Debug, Serialize, ToSchema)]
 struct Followed {
     application: &'static str,
     aggregate: &'static str,
 }
 
-/// Shows who owns what and who follows whom.
+/// Shows the applications with their aggregates, and the followers.
 #[utoipa::path(get, path = "/system", tag = "system", responses((status = OK, body = Declared)))]
 pub(super) async fn system() -> Json<Declared> {
     let definition = EventSourcedBank::definition();
@@ -235,24 +236,24 @@ pub(super) async fn system() -> Json<Declared> {
     })
 }
 
-/// Whether every follower has dealt with every event once.
+/// The outcome of the check of all followers.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Verified {
     agrees: bool,
     followers: Vec<VerifiedFollower>,
 }
 
-/// What one follower has dealt with.
+/// The outcome of the check of one follower.
 #[derive(Debug, Serialize, ToSchema)]
 struct VerifiedFollower {
     name: String,
-    /// How many events it should have dealt with, up to its position.
+    /// The number of events that the follower should have processed up to its position.
     events: u64,
     position: u64,
     agrees: bool,
-    /// Where it differs from the log.
+    /// The differences from the log.
     differences: Vec<String>,
-    /// Why nothing can be said about it.
+    /// The reason if the follower could not be checked.
     #[serde(skip_serializing_if = "Option::is_none")]
     unchecked: Option<String>,
 }
@@ -274,7 +275,7 @@ impl From<&FollowerVerification> for VerifiedFollower {
     }
 }
 
-/// Checks whether every follower has dealt with every event once. It reads checksums of the whole log.
+/// Checks that every follower has processed every event exactly once. Reads checksums of the whole log.
 #[utoipa::path(get, path = "/verify", tag = "system",
     responses(
         (status = OK, body = Verified),

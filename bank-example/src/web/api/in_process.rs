@@ -1,7 +1,7 @@
-//! The API without a socket, for a program that has the bank in its own process.
+//! The API without a socket, for programs with the bank in their own process.
 //!
-//! So a command with a key is the same command whichever way it comes, over HTTP or from the command line, and gets the same
-//! first answer.
+//! The command line uses it, so a command with a key is the same command over HTTP and on the command line, and gets
+//! the same first answer.
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode, header};
@@ -12,25 +12,25 @@ use super::command::{IDEMPOTENCY_KEY, READ_MODELS};
 use crate::web::State;
 use crate::web::security::Actor;
 
-/// The most bytes of an answer.
+/// The largest answer, in bytes.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
 /// The answer to a command.
 #[derive(Debug)]
 pub struct Answer {
-    /// Says whether the command was carried out.
+    /// The status, which says if the command was carried out.
     pub status: StatusCode,
-    /// What the command has led to, or the problem.
+    /// The result of the command, or the problem.
     pub body: Value,
-    /// The read models did not show it in time.
+    /// `true` if the read models did not show the change in time.
     pub is_late: bool,
 }
 
-/// Carries out the command that `path` and `body` are, once for all requests with `key`, and waits for the read models.
-/// `actor` stands in the metadata of its events.
+/// Carries out the command in `path` and `body`, once for all requests with `key`, and waits for the read models.
+/// `actor` becomes part of the metadata of its events.
 ///
 /// # Errors
-/// The answer is not JSON: a mistake of this program.
+/// The answer is not JSON, which is a bug of this program.
 pub async fn command(
     state: State,
     path: &str,

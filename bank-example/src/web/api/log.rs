@@ -1,4 +1,4 @@
-//! The log: every event of every application, and what came of what.
+//! The log: the events of all applications, and which event caused which.
 
 use std::collections::BTreeMap;
 
@@ -17,41 +17,41 @@ use super::extract::{Json, Path, Query, limit, text};
 use super::problem::{Kind, Problem};
 use crate::web::State;
 
-/// How many events one request looks at, at most, for those of a time or with a cause.
+/// The largest number of events that one request reads to find those of a time span or with a cause.
 const LOOKED_AT_MAX: usize = 5_000;
 
-/// An event with all that is known about it.
+/// An event with all its metadata.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct LogEvent {
     position: u64,
-    /// The kind of aggregate.
+    /// The type of the aggregate.
     #[schema(example = "Account")]
     aggregate: String,
     /// The id of the aggregate.
     id: Uuid,
-    /// Its place among the events of the aggregate.
+    /// The version of the aggregate after the event.
     version: u64,
     #[schema(example = "Credited")]
     name: String,
     recorded_at: String,
-    /// What happened.
+    /// The fields of the event.
     #[schema(value_type = Object, example = json!({ "amount": "20.00" }))]
     payload: Value,
-    /// Who asked.
+    /// The person or program that sent the command.
     #[serde(skip_serializing_if = "Option::is_none")]
     actor: Option<String>,
-    /// Groups all that happened because of one command.
+    /// The id that all events caused by one command share.
     #[serde(skip_serializing_if = "Option::is_none")]
     correlation_id: Option<Uuid>,
     /// The event that a policy reacted to when it recorded this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     causation: Option<Cause>,
-    /// What else is known.
+    /// The rest of the metadata.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     metadata: BTreeMap<String, String>,
 }
 
-/// Which event.
+/// A reference to an event.
 #[derive(Debug, Serialize, ToSchema)]
 struct Cause {
     aggregate: String,
@@ -114,18 +114,18 @@ fn unreadable(
     .into()
 }
 
-/// Which events are wanted.
+/// The selection of events.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct LogPageQuery {
-    /// Continue after this position: `next` of the page before.
+    /// Continue after this position: `next` of the previous page.
     #[param(example = 0)]
     after: Option<u64>,
-    /// How many events at most; 50 unless given.
+    /// The largest number of events; 50 unless given.
     #[param(minimum = 1, maximum = 500, example = 10)]
     limit: Option<usize>,
-    /// Only events of this kind of aggregate.
+    /// Only events of this type of aggregate.
     #[param(max_length = 200, example = "Account")]
     aggregate: Option<String>,
     /// Only events of this name.
@@ -142,9 +142,9 @@ pub(super) struct LogPageQuery {
 /// A page of the log, oldest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Page {
-    /// It may be fewer than asked for where a page ends early: go on as long as there is a `next`.
+    /// The events. A page may have fewer than requested and still not be the last: continue while there is a `next`.
     events: Vec<LogEvent>,
-    /// After which position the next page begins; absent at the end of the log.
+    /// The position after which the next page begins; absent at the end of the log.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<u64>,
 }
@@ -194,7 +194,7 @@ pub(super) async fn page(
     }))
 }
 
-/// A name that an event may have: an empty one would be no filter.
+/// Checks a name to filter by. An empty name would match no event.
 fn name(field: &str, name: Option<String>) -> Result<Option<String>, Problem> {
     match text(field, name)? {
         Some(name) if name.is_empty() => {
@@ -211,7 +211,7 @@ pub(super) struct Related {
     /// The event that a policy reacted to when it recorded this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<LogEvent>,
-    /// What policies have recorded because of it, among the 5,000 events after it.
+    /// The events that policies have recorded because of it, among the 5,000 events after it.
     caused: Vec<LogEvent>,
 }
 

@@ -1,8 +1,8 @@
-//! The bank for programs: JSON over HTTP, described by an OpenAPI document that follows from the types.
+//! The bank for programs: JSON over HTTP, described by an OpenAPI document that is generated from the types.
 //!
-//! A command answers when its events are stored. What it answers is read back from these events, so that a request that is
-//! repeated with its `Idempotency-Key` gets the first answer from every process, also after a restart. If the bank has
-//! refused it, that is the first answer.
+//! A command is answered when its events are stored. The answer is read back from these events, so a request that is
+//! repeated with its `Idempotency-Key` gets the first answer from every process, also after a restart. A rejection by
+//! the bank is a first answer, too.
 
 mod accounts;
 mod amount;
@@ -33,22 +33,21 @@ pub use command::KEY_BYTES_MAX;
 use super::State;
 use problem::{Kind, Problem};
 
-/// The most bytes that the body of a request to the API may have.
+/// The largest body of a request to the API, in bytes.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "The bank",
-        description = "Accounts, a ledger that every movement reaches, and the events behind them.\n\n\
+        description = "Accounts, a ledger that records every movement, and the events behind them.\n\n\
             Money is a decimal string. Every command takes an `Idempotency-Key`: a request that is repeated with its key \
-            changes nothing and gets the first answer; the same key with another request is refused (422).\n\n\
-            An answer of the bank is kept as long as its events, also if it is a refusal: there is not enough money, \
-            there is no such account, an amount or a name breaks its rules. Take a new key to have it decided anew. \
-            What never came to the bank is not kept, nor what came in between: a request that cannot be understood or is \
-            not admitted, an `If-Match` that does not match (412), a conflict, that nothing is parked, and everything from \
-            500 on. Send such a request again with its key.\n\n\
-            Errors are `application/problem+json`; `type` says which."
+            changes nothing and gets the first answer; another request with the same key is refused (422).\n\n\
+            The answer of the bank is stored as long as its events, also if it is a rejection: the balance is too low, \
+            the account does not exist, an amount or a name breaks the rules. Use a new key to have the command decided \
+            again. Other failures are not stored: an invalid request, a missing password, an `If-Match` that does not \
+            match (412), a conflict, nothing parked, and everything from 500 on. Repeat such a request with its key.\n\n\
+            Errors are `application/problem+json`; `type` names the problem."
     ),
     servers((url = "/api"))
 )]
@@ -59,19 +58,14 @@ pub fn router() -> Router<State> {
     let (router, document) = parts();
     router
         .route("/openapi.json", get(async move || Json(document)))
-        .fallback(async || {
-            Problem::new(
-                Kind::NotFound,
-                "there is nothing here; see /api/openapi.json",
-            )
-        })
+        .fallback(async || Problem::new(Kind::NotFound, "no such route; see /api/openapi.json"))
         .method_not_allowed_fallback(async || {
             Problem::new(Kind::MethodNotAllowed, "see /api/openapi.json")
         })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
 }
 
-/// Has whatever stands before the API speak to programs as the API does. It comes after all of it.
+/// Turns answers of the layers before the API (password, origin) into problems. Must be the outermost layer of the API.
 pub async fn with_problems(request: Request, next: Next) -> Response {
     let is_of_api = request.uri().path().starts_with("/api/");
     let response = next.run(request).await;
@@ -82,7 +76,7 @@ pub async fn with_problems(request: Request, next: Next) -> Response {
     }
 }
 
-/// What the API is, for programs that make clients of it.
+/// Returns the OpenAPI document, for programs that generate clients.
 #[must_use]
 pub fn openapi() -> utoipa::openapi::OpenApi {
     parts().1

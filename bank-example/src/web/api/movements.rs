@@ -1,4 +1,4 @@
-//! Movements: put money on an account, take it, move it to another one.
+//! Movements: credit an account, debit it, transfer to another one.
 
 use axum::extract::State as Extract;
 use axum::response::{IntoResponse, Response};
@@ -20,20 +20,20 @@ use crate::domain::account::{Account as Aggregate, AccountEvent};
 use crate::domain::{BankError, Money};
 use crate::web::State;
 
-/// Money to be put on an account, or taken from it.
+/// An amount to credit or to debit.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Movement {
-    /// More than nothing, at most 999999999999.99, with at most two decimal places.
+    /// A positive amount, at most 999999999999.99, with at most two decimal places.
     amount: Amount,
 }
 
-/// Puts money on an account.
+/// Credits an account.
 #[utoipa::path(post, path = "/accounts/{id}/credit", tag = "accounts",
     params(
         ("id" = Uuid, Path, example = json!(ALICE)), Waiting,
         ("Idempotency-Key" = Option<String>, Header, example = "credit-alice"),
-        ("If-Match" = Option<String>, Header, description = "the ETag of the account; 412 if it has moved"),
+        ("If-Match" = Option<String>, Header, description = "the ETag of the account; 412 if the account is at another version"),
     ),
     request_body(content = Movement, example = json!({ "amount": "20.00" })),
     responses(
@@ -49,17 +49,17 @@ pub(super) async fn credit(
     moves(state, id, command, movement, "credit", Aggregate::credit).await
 }
 
-/// Takes money from an account.
+/// Debits an account.
 #[utoipa::path(post, path = "/accounts/{id}/debit", tag = "accounts",
     params(
         ("id" = Uuid, Path, example = json!(ALICE)), Waiting,
         ("Idempotency-Key" = Option<String>, Header, example = "debit-alice"),
-        ("If-Match" = Option<String>, Header, description = "the ETag of the account; 412 if it has moved"),
+        ("If-Match" = Option<String>, Header, description = "the ETag of the account; 412 if the account is at another version"),
     ),
     request_body(content = Movement, example = json!({ "amount": "5.00" })),
     responses(
         (status = OK, body = Changed, headers(("ETag" = String))),
-        (status = CONFLICT, body = Problem, description = "there is not enough money", content_type = "application/problem+json"),
+        (status = CONFLICT, body = Problem, description = "the balance is too low", content_type = "application/problem+json"),
         (status = "default", body = Problem, content_type = "application/problem+json"),
     ))]
 pub(super) async fn debit(
@@ -71,7 +71,7 @@ pub(super) async fn debit(
     moves(state, id, command, movement, "debit", Aggregate::debit).await
 }
 
-/// What an account decides about an amount.
+/// The decision of an account about an amount.
 type Decide = fn(&Aggregate, Money) -> Result<AccountEvent, BankError>;
 
 async fn moves(
@@ -106,7 +106,7 @@ async fn moves(
     changed(&state, &command, id, done).await
 }
 
-/// Who expected a version is told that it is another one by now, and does not decide again.
+/// Turns a conflict into a version mismatch: a request that expected a version is not decided again at another one.
 fn as_version_mismatch(error: ApplicationError) -> Problem {
     match error {
         ApplicationError::Store(StoreError::Conflict { actual, .. }) => version_mismatch(actual),
@@ -114,17 +114,17 @@ fn as_version_mismatch(error: ApplicationError) -> Problem {
     }
 }
 
-/// Money to be moved to another account.
+/// A transfer to another account.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewTransfer {
-    /// The account that gets it.
+    /// The account that receives the money.
     to: Uuid,
-    /// More than nothing, at most 999999999999.99, with at most two decimal places.
+    /// A positive amount, at most 999999999999.99, with at most two decimal places.
     amount: Amount,
 }
 
-/// Money that was moved.
+/// The result of a transfer.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Transferred {
     from: Uuid,
@@ -134,18 +134,18 @@ pub(super) struct Transferred {
     position: u64,
 }
 
-/// Moves money to another account, at once: both accounts change, or none.
+/// Transfers money to another account at once: both accounts change, or none.
 #[utoipa::path(post, path = "/accounts/{id}/transfer", tag = "accounts",
     params(
-        ("id" = Uuid, Path, description = "the account that gives", example = json!(ALICE)),
+        ("id" = Uuid, Path, description = "the account that sends the money", example = json!(ALICE)),
         Waiting,
         ("Idempotency-Key" = Option<String>, Header, example = "transfer-from-alice"),
-        ("If-Match" = Option<String>, Header, description = "the ETag of the account that gives; 412 if it has moved"),
+        ("If-Match" = Option<String>, Header, description = "the ETag of the account that sends the money; 412 if the account is at another version"),
     ),
     request_body(content = NewTransfer, example = json!({ "to": BOB, "amount": "5.00" })),
     responses(
         (status = OK, body = Transferred),
-        (status = CONFLICT, body = Problem, description = "there is not enough money", content_type = "application/problem+json"),
+        (status = CONFLICT, body = Problem, description = "the balance is too low", content_type = "application/problem+json"),
         (status = "default", body = Problem, content_type = "application/problem+json"),
     ))]
 pub(super) async fn transfer(
@@ -181,7 +181,7 @@ pub(super) async fn transfer(
     Ok(response)
 }
 
-/// The transfer from an account that must be at the version that is expected.
+/// Transfers from an account that must be at the expected version.
 async fn expecting(
     handle: Application,
     expected: &Expected,
@@ -209,7 +209,7 @@ async fn expecting(
     })
 }
 
-/// Why a transfer from an account at an expected version is refused.
+/// The rejection of a transfer from an account at an expected version.
 #[derive(Debug, thiserror::Error)]
 enum Reason {
     #[error("the account is at version {0}")]

@@ -1,7 +1,7 @@
-//! Events that followers have put aside, and what people do about them.
+//! Events that followers have parked (dead letters), and the actions of people on them.
 //!
-//! What was done is in the follower's record, with the mark of the request that asked for it. There a repeated request finds
-//! what came of the first one.
+//! Every action is in the follower's record, signed with the key and the hash of its request. A repeated request finds
+//! the outcome of the first one there.
 
 use axum::extract::State as Extract;
 use eventsourcing::store::StreamId;
@@ -21,15 +21,15 @@ use super::problem::{Kind, Problem};
 use crate::system::EventSourcedBank;
 use crate::web::State;
 
-/// What is parked.
+/// Everything that is parked.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct AllParked {
     parked: Vec<Parked>,
-    /// Timers that were put aside. They are retried and given up on the page of the system, or on the command line.
+    /// The parked timers. They are retried and discarded on the system page or on the command line.
     timers: Vec<ParkedTimer>,
 }
 
-/// A timer that a follower has put aside.
+/// A timer that a follower has parked.
 #[derive(Debug, Serialize, ToSchema)]
 struct ParkedTimer {
     #[schema(example = "transfers")]
@@ -38,7 +38,7 @@ struct ParkedTimer {
     due: String,
     attempts: u32,
     since: String,
-    /// Why the follower could not deal with it.
+    /// The reason for which the follower failed to process it.
     cause: String,
 }
 
@@ -63,24 +63,24 @@ impl ParkedTimer {
     }
 }
 
-/// An aggregate that a follower has put aside.
+/// An aggregate that a follower has parked.
 #[derive(Debug, Serialize, ToSchema)]
 struct Parked {
     #[schema(example = "ledger")]
     follower: &'static str,
-    /// The kind of aggregate.
+    /// The type of the aggregate.
     aggregate: String,
     /// The id of the aggregate.
     id: Uuid,
-    /// The name of the event that the follower could not deal with.
+    /// The name of the event that the follower failed to process.
     name: String,
     version: u64,
     position: u64,
-    /// How many events wait behind it.
+    /// The number of events waiting behind it.
     waiting: u64,
     attempts: u32,
     since: String,
-    /// Why the follower could not deal with it.
+    /// The reason for which the follower failed to process it.
     cause: String,
 }
 
@@ -138,13 +138,13 @@ fn followers() -> impl Iterator<Item = &'static str> {
         .map(|follower| follower.name)
 }
 
-/// What was done about parked events, oldest first.
+/// The actions on parked events, oldest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Records {
     records: Vec<Record>,
 }
 
-/// Something that was done about a parked event.
+/// An action on a parked event.
 #[derive(Debug, Serialize, ToSchema)]
 struct Record {
     follower: &'static str,
@@ -155,9 +155,9 @@ struct Record {
     position: u64,
     at: String,
     by: String,
-    /// Why it was parked.
+    /// The reason for which it was parked.
     cause: String,
-    /// What was done, and what came of it.
+    /// The action and its outcome.
     #[schema(value_type = Object)]
     action: Value,
 }
@@ -179,7 +179,7 @@ impl Record {
     }
 }
 
-/// Lists what was done about parked events.
+/// Lists the actions on parked events, oldest first.
 #[utoipa::path(get, path = "/parked/records", tag = "parked",
     responses(
         (status = OK, body = Records),
@@ -195,29 +195,29 @@ pub(super) async fn records(Extract(state): Extract<State>) -> Result<Json<Recor
     Ok(Json(Records { records }))
 }
 
-/// How an event is to be tried again.
+/// The options of a retry.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Retry {
-    /// Who does it, for the record.
+    /// The person who does it, for the record.
     #[schema(max_length = 200, example = "teller-7")]
     by: Option<String>,
-    /// What the follower shall see in place of the payload of the first event; the log stays as it is.
+    /// The payload that the follower processes in place of that of the first event; the log stays as it is.
     #[schema(value_type = Option<Object>)]
     payload: Option<serde_json::Map<String, Value>>,
 }
 
-/// What came of what was done.
+/// The outcome of an action.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Outcome {
-    /// How many events the follower has dealt with.
+    /// The number of events that the follower has processed.
     events: u64,
-    /// Why it has not dealt with all.
+    /// The reason if it has not processed all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<String>,
 }
 
-/// Has a follower deal again with the event that an aggregate is parked for, and then with those behind it.
+/// Lets a follower process the event again that an aggregate is parked for, and then the events waiting behind it.
 #[utoipa::path(post, path = "/parked/{follower}/{id}/retry", tag = "parked",
     params(
         ("follower" = String, Path, example = "ledger"),
@@ -261,26 +261,27 @@ pub(super) async fn retry(
     }
 }
 
-/// Why an event is given up.
+/// The reason for discarding an event.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct GivingUp {
-    /// Why the follower need not deal with it, for the record.
-    #[schema(min_length = 1, max_length = 200, example = "it was booked by hand")]
+    /// The reason for which the follower need not process it, for the record.
+    #[schema(min_length = 1, max_length = 200, example = "booked by hand")]
     reason: String,
-    /// Who does it, for the record.
+    /// The person who does it, for the record.
     #[schema(max_length = 200, example = "teller-7")]
     by: Option<String>,
 }
 
-/// Gives up the event that an aggregate is parked for: the follower never deals with it. Those behind it wait to be retried.
+/// Discards the event that an aggregate is parked for: the follower never processes it. Events waiting behind it stay
+/// parked until they are retried.
 #[utoipa::path(post, path = "/parked/{follower}/{id}/give-up", tag = "parked",
     params(
         ("follower" = String, Path, example = "ledger"),
         ("id" = Uuid, Path, description = "the id of the aggregate", example = json!(ALICE)),
         ("Idempotency-Key" = Option<String>, Header, example = "give-up-alice"),
     ),
-    request_body(content = GivingUp, example = json!({ "reason": "it was booked by hand", "by": "teller-7" })),
+    request_body(content = GivingUp, example = json!({ "reason": "booked by hand", "by": "teller-7" })),
     responses(
         (status = OK, body = Outcome),
         (status = CONFLICT, body = Problem, description = "nothing is parked", content_type = "application/problem+json"),
@@ -337,7 +338,7 @@ fn not_parked(follower: &str, id: Uuid) -> Problem {
     Problem::new(Kind::NotParked, format!("{follower} has not parked {id}"))
 }
 
-/// What came of the request the first time, from what was recorded then. One request may have left several records.
+/// Returns the outcome of the first request, from its records. One request may have left several records.
 async fn first(
     parking: &Parking<'_, EventSourcedBank>,
     once: &Once,

@@ -1,4 +1,5 @@
-//! [`Problem`]: why a request was not carried out, as RFC 9457 has it, with the numbers that a program needs.
+//! [`Problem`]: the reason for which a request was not carried out, in the form of RFC 9457, with the numbers that a
+//! program needs.
 
 use std::borrow::Cow;
 
@@ -15,44 +16,44 @@ use utoipa::ToSchema;
 use super::amount::Amount;
 use crate::domain::BankError;
 
-/// The most characters of a detail: it may quote what was sent.
+/// The longest detail, in characters: it may quote the request.
 const DETAIL_CHARACTERS_MAX: usize = 500;
 const PROBLEM_JSON: &str = "application/problem+json";
-/// The most bytes of a text that is told as a problem.
+/// The longest answer of an outer layer that becomes the detail of a problem, in bytes.
 const TEXT_BYTES_MAX: usize = 4 * 1024;
-/// When it is worth asking again that was refused because the store did not answer.
+/// The number of seconds after which a client may retry a request that failed because the store did not answer.
 const RETRY_AFTER_SECONDS: &str = "1";
 
-/// Why a request was not carried out. Nothing was changed, except where `type` ends in `unavailable`: then it is not known,
-/// and repeating the request with its `Idempotency-Key` is safe.
+/// The reason for which a request was not carried out. Nothing was changed, except if `type` ends in `unavailable`:
+/// then the outcome is unknown, and repeating the request with its `Idempotency-Key` is safe.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(super) struct Problem {
-    /// Which problem it is, for programs.
+    /// The problem, as a URN for programs.
     #[serde(rename = "type")]
     #[schema(example = "urn:bank-example:problem:insufficient-funds")]
     kind: Cow<'static, str>,
-    /// Which problem it is, for people.
+    /// The problem, in words for people.
     #[schema(example = "there is not enough money on the account")]
     title: Cow<'static, str>,
     /// The status of the response.
     #[schema(example = 409)]
     status: u16,
-    /// What was wrong this time.
+    /// The details of this occurrence.
     #[schema(value_type = String, example = "insufficient funds: the balance is 20.00, 25.00 was asked for")]
     detail: Box<str>,
-    /// What is on the account, if it is not enough.
+    /// The balance of the account, if it is too low.
     #[serde(skip_serializing_if = "Option::is_none")]
     balance: Option<Amount>,
-    /// The amount that is not there, or that is none.
+    /// The amount that the balance does not cover, or that is not valid.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     amount: Option<Box<str>>,
-    /// The newest version, if another one was asked for or expected.
+    /// The latest version, if another one was requested or expected.
     #[serde(skip_serializing_if = "Option::is_none")]
     latest: Option<u64>,
 }
 
-/// Which problem it is.
+/// The kinds of problems.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Kind {
     BadRequest,
@@ -83,12 +84,12 @@ impl Kind {
             ),
             Self::Unauthorized => (
                 "urn:bank-example:problem:unauthorized",
-                "the bank asks for a password",
+                "the bank requires a password",
                 StatusCode::UNAUTHORIZED,
             ),
             Self::Forbidden => (
                 "urn:bank-example:problem:forbidden",
-                "this may not be asked from there",
+                "requests from this origin are not allowed",
                 StatusCode::FORBIDDEN,
             ),
             Self::Misdirected => (
@@ -98,12 +99,12 @@ impl Kind {
             ),
             Self::NotFound => (
                 "urn:bank-example:problem:not-found",
-                "there is no such thing",
+                "not found",
                 StatusCode::NOT_FOUND,
             ),
             Self::MethodNotAllowed => (
                 "urn:bank-example:problem:method-not-allowed",
-                "this cannot be done here",
+                "the method is not allowed",
                 StatusCode::METHOD_NOT_ALLOWED,
             ),
             Self::InsufficientFunds => (
@@ -113,7 +114,7 @@ impl Kind {
             ),
             Self::Conflict => (
                 "urn:bank-example:problem:conflict",
-                "others were faster, too often; ask again",
+                "too many concurrent changes; repeat the request",
                 StatusCode::CONFLICT,
             ),
             Self::NotParked => (
@@ -123,7 +124,7 @@ impl Kind {
             ),
             Self::PreconditionFailed => (
                 "urn:bank-example:problem:precondition-failed",
-                "it is not at the expected version",
+                "the version is not the expected one",
                 StatusCode::PRECONDITION_FAILED,
             ),
             Self::TooLarge => (
@@ -153,7 +154,7 @@ impl Kind {
             ),
             Self::Internal => (
                 "urn:bank-example:problem:internal",
-                "the bank has a problem of its own",
+                "internal error of the bank",
                 StatusCode::INTERNAL_SERVER_ERROR,
             ),
         }
@@ -185,10 +186,10 @@ impl Problem {
         self
     }
 
-    /// What is not for those who ask stays in the log of the program.
+    /// Reports an internal error. Its cause goes to the log of the program only, because clients may not see it.
     fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
-        tracing::error!(error, "a request to the API failed");
-        Self::new(Kind::Internal, "it is in the log of the program")
+        tracing::error!(error, "API request failed");
+        Self::new(Kind::Internal, "the log of the program has the cause")
     }
 }
 
@@ -208,7 +209,7 @@ impl IntoResponse for Problem {
     }
 }
 
-/// What stands before the API speaks to people; programs are told the same as a [`Problem`].
+/// Turns the plain-text answer of an outer layer, which is meant for people, into a [`Problem`].
 pub(super) async fn into_problem(response: Response) -> Response {
     let (mut parts, body) = response.into_parts();
     let kind = match parts.status {
@@ -255,12 +256,13 @@ impl From<BankError> for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable { .. } => {
-                Self::new(Kind::Unavailable, "wait for a moment and ask again")
-            }
+            StoreError::Unavailable { .. } => Self::new(
+                Kind::Unavailable,
+                "the store does not answer; repeat the request in a moment",
+            ),
             StoreError::Newer { .. } => Self::new(
                 Kind::Unavailable,
-                "a newer release has written here; ask again, a process with it may answer",
+                "a newer release has written here; repeat the request, a process of that release may answer it",
             ),
             StoreError::Conflict { actual, .. } => {
                 Self::new(Kind::Conflict, error.to_string()).with_latest(actual)

@@ -1,4 +1,4 @@
-//! What followers have made of the accounts: the ledger and the activity feed. They may be a moment behind.
+//! The results of the followers: the ledger and the activity feed. They may be a moment behind the accounts.
 
 use axum::extract::State as Extract;
 use eventsourcing::Id;
@@ -15,13 +15,13 @@ use crate::domain::ZERO;
 use crate::domain::ledger::{GENERAL, Ledger as Aggregate};
 use crate::web::State;
 
-/// The balance of the bank, and what led to it.
+/// The balance of the bank, and the movements behind it.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Ledger {
     balance: Amount,
-    /// How many credits and debits have reached it.
+    /// The number of credits and debits in the ledger.
     transactions: u64,
-    /// The sum of all accounts: the same, when ledger and accounts in lists have both caught up.
+    /// The sum of all accounts. It equals the balance when the ledger and the lists of accounts have both caught up.
     sum_of_accounts: Amount,
     agrees: bool,
 }
@@ -53,29 +53,29 @@ pub(super) async fn ledger(Extract(state): Extract<State>) -> Result<Json<Ledger
     }))
 }
 
-/// Which part of the feed is wanted.
+/// The part of the feed to list.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ActivityQuery {
-    /// Only what happened before this position: `next` of the page before.
+    /// Only events before this position: `next` of the previous page.
     #[param(example = 1000)]
     before: Option<u64>,
-    /// How many lines at most; 50 unless given.
+    /// The largest number of lines; 50 unless given.
     #[param(minimum = 1, maximum = 500, example = 10)]
     limit: Option<usize>,
 }
 
-/// What happened in the bank, newest first.
+/// The events of all accounts, newest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Feed {
     activity: Vec<Activity>,
-    /// Before which position the next page begins; absent on the last page.
+    /// The position before which the next page begins; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<u64>,
 }
 
-/// Something that happened to an account.
+/// An event of an account.
 #[derive(Debug, Serialize, ToSchema)]
 struct Activity {
     position: u64,
@@ -84,10 +84,10 @@ struct Activity {
     #[schema(example = "Credited")]
     name: String,
     recorded_at: String,
-    /// Of an account that was opened.
+    /// The owner, if the account was opened.
     #[serde(skip_serializing_if = "Option::is_none")]
     owner: Option<String>,
-    /// Of a movement.
+    /// The amount, if money was moved.
     #[serde(skip_serializing_if = "Option::is_none")]
     amount: Option<Amount>,
 }
@@ -106,7 +106,7 @@ impl From<Line> for Activity {
     }
 }
 
-/// Lists what happened in the bank, newest first.
+/// Lists the events of all accounts, newest first.
 #[utoipa::path(get, path = "/activity", tag = "read models", params(ActivityQuery),
     responses(
         (status = OK, body = Feed),

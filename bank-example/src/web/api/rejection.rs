@@ -1,9 +1,10 @@
-//! [`CommandFailure`]: why a command was not carried out, and whether that is its answer for ever.
+//! [`CommandFailure`]: the reason for which a command was not carried out, and whether that is its final answer.
 //!
-//! What the bank itself says is kept with the request's `Idempotency-Key`, as long as the events are: its rules, and that
-//! there is no such account. Everything else is not: what is wrong with the request before the bank sees it (400, 401, 403,
-//! 404 of a route, 413, 415, 421, 422 of its body), that `If-Match` does not match (412), that others were faster or nothing
-//! is parked (409), and that the bank has a problem of its own (5xx). Such a request can be sent again with its key.
+//! The bank's own answer is stored with the request's `Idempotency-Key`, for as long as the events are: a rejection by
+//! its rules, or that the account does not exist. No other answer is stored: errors in the request before it reaches
+//! the bank (400, 401, 403, 404 of a route, 413, 415, 421, 422 of its body), an `If-Match` that does not match (412),
+//! too many concurrent changes or nothing parked (409), and internal errors (5xx). Such a request can be sent again
+//! with its key.
 
 use eventsourcing::{ApplicationError, CommandError};
 use serde::{Deserialize, Serialize};
@@ -13,12 +14,12 @@ use super::command::reused;
 use super::problem::Problem;
 use crate::domain::BankError;
 
-/// Why a command was not carried out.
+/// The reason for which a command was not carried out.
 #[derive(Debug)]
 pub(super) enum CommandFailure {
-    /// The bank has decided: whoever asks again with the same key is told the same.
+    /// The bank has rejected the command. Every repetition with the same key gets this answer.
     Rejected(Problem),
-    /// Something came in between.
+    /// The bank did not decide. The request can be sent again with the same key.
     Retryable(Problem),
 }
 
@@ -52,8 +53,8 @@ impl From<Problem> for CommandFailure {
     }
 }
 
-/// What is kept of a refusal: the answer as it was given, and which request it was given to. Never change its fields: answers
-/// would not be found again.
+/// A rejection as it is stored: the answer, and the hash of the request that it was given to. Never change its fields:
+/// stored answers could not be read any more.
 #[derive(Debug, Deserialize, Serialize)]
 pub(super) struct StoredRejection {
     request: Uuid,
@@ -61,12 +62,12 @@ pub(super) struct StoredRejection {
 }
 
 impl StoredRejection {
-    /// The answer to the request with this mark.
+    /// Creates the stored form of the answer to a request.
     pub(super) fn new(request: Uuid, problem: Problem) -> Self {
         Self { request, problem }
     }
 
-    /// The answer, for whoever asks with this mark.
+    /// Returns the answer for a request with this hash. Another request has reused the key.
     pub(super) fn answer_to(self, request: Uuid) -> Problem {
         if self.request == request {
             self.problem

@@ -1,4 +1,4 @@
-//! Transfers in steps: begun here, and looked at until they have ended.
+//! Transfers in steps: begin one, show it, list them.
 
 use axum::extract::State as Extract;
 use axum::http::header::LOCATION;
@@ -19,15 +19,15 @@ use crate::application::transfers::TransferService;
 use crate::domain::transfer::{Order, State as Stage, Transfer as Aggregate};
 use crate::web::State;
 
-/// A transfer in steps to be begun.
+/// The transfer to begin.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewTransferInSteps {
-    /// The account that gives.
+    /// The account that sends the money.
     from: Uuid,
-    /// The account that gets.
+    /// The account that receives the money.
     to: Uuid,
-    /// More than nothing, at most 999999999999.99, with at most two decimal places.
+    /// A positive amount, at most 999999999999.99, with at most two decimal places.
     amount: Amount,
 }
 
@@ -39,24 +39,24 @@ pub(super) struct TransferInSteps {
     to: Uuid,
     amount: Amount,
     state: StepState,
-    /// Why it was refused or compensated.
+    /// The reason if it was refused or compensated.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
 
-/// How far a transfer is.
+/// The state of a transfer.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 enum StepState {
-    /// Nothing has happened yet.
+    /// The first bank has not answered yet.
     Requested,
-    /// Nothing was moved, and nothing will be.
+    /// The first bank has refused; no money moves.
     Refused,
     /// The money has left the first account.
     Debited,
-    /// The money is on the second account, or will be in a moment.
+    /// The second account is or will be credited.
     Completed,
-    /// The money is back on the first account, or will be in a moment.
+    /// The first account is or will be credited again.
     Compensated,
 }
 
@@ -87,7 +87,7 @@ impl From<&Root<Aggregate>> for TransferInSteps {
     }
 }
 
-/// Begins a transfer in steps. What becomes of it can be looked at.
+/// Begins a transfer in steps. Its state is at the address in `Location`.
 #[utoipa::path(post, path = "/transfers", tag = "transfers",
     params(Waiting, ("Idempotency-Key" = Option<String>, Header, example = "steps-from-alice")),
     request_body(content = NewTransferInSteps, example = json!({ "from": ALICE, "to": BOB, "amount": "1.00" })),
@@ -116,10 +116,12 @@ pub(super) async fn request(
     };
     let run = async |handle: Application| {
         TransferService::from(handle.clone()).request(order).await?;
-        Ok(handle
-            .first_receipt()
-            .await?
-            .ok_or_else(|| Problem::new(Kind::Unavailable, "ask again"))?)
+        Ok(handle.first_receipt().await?.ok_or_else(|| {
+            Problem::new(
+                Kind::Unavailable,
+                "the receipt cannot be read yet; repeat the request",
+            )
+        })?)
     };
     let done = once
         .carry_out(&state.bank.transfers, id.stream(), run)
@@ -134,15 +136,15 @@ pub(super) async fn request(
     Ok(response)
 }
 
-/// Which transfers are listed.
+/// The selection of transfers.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct TransfersQuery {
-    /// Continue after it: `next` of the page before.
+    /// Continue after this position: `next` of the previous page.
     #[param(example = 0)]
     after: Option<u64>,
-    /// How many at most; 50 unless given.
+    /// The largest number of transfers; 50 unless given.
     #[param(minimum = 1, maximum = 500, example = 10)]
     limit: Option<usize>,
 }
@@ -151,7 +153,7 @@ pub(super) struct TransfersQuery {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Transfers {
     transfers: Vec<TransferInSteps>,
-    /// Where the next page begins; absent on the last page.
+    /// The position after which the next page begins; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<u64>,
 }
@@ -182,7 +184,7 @@ pub(super) async fn list(
     Ok(Json(Transfers { transfers, next }))
 }
 
-/// Shows how far a transfer is.
+/// Shows the state of a transfer.
 #[utoipa::path(get, path = "/transfers/{id}", tag = "transfers",
     params(("id" = Uuid, Path, example = json!(TRANSFER))),
     responses(

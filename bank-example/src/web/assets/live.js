@@ -1,8 +1,8 @@
-// Keeps what a page shows up to date. Without it every page works, and shows what was when it was asked for.
+// Keeps an open page up to date. Pages work without this script; they then show the state at the time of the request.
 "use strict";
 
 (() => {
-  // At most so often a page asks for itself again.
+  // The shortest time between two requests of a page for its own content, in milliseconds.
   const PAUSE = 250;
   const parser = new DOMParser();
   let timer = null;
@@ -10,7 +10,7 @@
   let asking = false;
   let again = false;
 
-  // Parts that differ from the answer are replaced; what is being typed elsewhere stays.
+  // Replaces the parts that differ from the answer. Values being typed into other parts stay.
   function show(answer) {
     for (const fresh of answer.querySelectorAll("[data-live]")) {
       const shown = document.getElementById(fresh.id);
@@ -43,18 +43,18 @@
     try {
       const url = new URL(location.href);
       url.searchParams.delete("done");
-      // A page that answered a form stands at the form's address; its parts are those of the page below.
+      // A page that is the answer to a form has the address of the form; data-page has the address of its content.
       const address = document.body.dataset.page || url.pathname + url.search;
       const response = await fetch(address, { headers: { accept: "text/html" } });
       if (response.ok) show(parser.parseFromString(await response.text(), "text/html"));
     } catch {
-      // The stream tells whether the bank is gone.
+      // If the bank is gone, the stream reports it.
     }
     asking = false;
     if (again) { again = false; soon(); }
   }
 
-  // At once, unless it was just done.
+  // Requests the content at once, or after PAUSE if that was just done.
   function soon() {
     if (timer !== null) return;
     timer = setTimeout(ask, Math.max(0, asked + PAUSE - performance.now()));
@@ -87,14 +87,14 @@
       events = null;
       wasLost = true;
     };
-    // A browser has few connections for all its tabs: one that nobody sees needs none.
+    // A browser has few connections for all its tabs, so hidden tabs close theirs.
     document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
     addEventListener("pagehide", close);
     addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
     if (!document.hidden) open();
   }
 
-  // The slider over versions shows each as it is passed.
+  // The slider shows each version while it is moved.
   function travel() {
     let newest = 0;
     document.addEventListener("input", async (event) => {
@@ -116,7 +116,7 @@
         const output = document.getElementById("travel-version");
         if (output) output.textContent = slider.value;
       } catch {
-        // It stays where it was.
+        // The page keeps showing the last version that was loaded.
       }
     });
   }

@@ -1,4 +1,4 @@
-//! The account page: how the balance came about, event by event, and what the account was at each of them.
+//! The account page: the balance over time, event by event, and the account as it was after each of them.
 
 use askama::Template;
 use axum::Router;
@@ -18,7 +18,7 @@ use crate::domain::{Money, ZERO};
 use crate::web::State;
 use crate::web::security::Session;
 
-/// How many events are drawn and listed at once.
+/// The number of events that are drawn and listed at once.
 const EVENTS_PER_PAGE: u64 = 100;
 
 pub(super) fn router() -> Router<State> {
@@ -28,7 +28,7 @@ pub(super) fn router() -> Router<State> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Asked {
-    /// The version that is looked at.
+    /// The selected version.
     at: String,
     /// The last version that is listed.
     to: String,
@@ -44,7 +44,7 @@ struct AccountPage {
     owner: String,
     balance: String,
     latest: u64,
-    /// Where time travel has led.
+    /// The selected version.
     at: u64,
     then: Then,
     chart: Chart,
@@ -55,11 +55,11 @@ struct AccountPage {
     forms: Forms,
 }
 
-/// The account as it was, and what led there.
+/// The account at the selected version, and the event that led there.
 struct Then {
     owner: String,
     balance: String,
-    /// What the balance was before.
+    /// The balance before the event.
     before: Option<String>,
     name: &'static str,
     at: String,
@@ -97,7 +97,7 @@ async fn account(
     .await
 }
 
-/// The page with forms that were filled in.
+/// Shows the page with forms as they were filled in.
 pub(super) async fn with_forms(
     state: &State,
     session: Session,
@@ -148,7 +148,7 @@ async fn show(
     })
 }
 
-/// The versions that are listed: those up to `to`, or around the one that is looked at.
+/// Returns the first and the last version to list: those up to `to`, or around the selected one.
 fn window(at: u64, to: Option<u64>, latest: u64) -> (u64, u64) {
     let first = |to: u64| to.saturating_sub(EVENTS_PER_PAGE - 1).max(1);
     let to = to.unwrap_or(latest).clamp(1, latest);
@@ -160,7 +160,7 @@ fn window(at: u64, to: Option<u64>, latest: u64) -> (u64, u64) {
     (first(to), to)
 }
 
-/// The balance before `from`, and the events from there on.
+/// Returns the balance before `from`, and the events from there on.
 async fn history(
     state: &State,
     id: Id<Account>,

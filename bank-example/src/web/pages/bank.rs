@@ -1,4 +1,4 @@
-//! The bank page: the ledger, the accounts, the forms, and what happened last.
+//! The bank page: the ledger, the accounts, the forms, and the latest events.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -22,9 +22,9 @@ use crate::domain::ledger::{GENERAL, Ledger};
 use crate::web::State;
 use crate::web::security::Session;
 
-/// How many accounts a page has.
+/// The number of accounts on a page.
 const ACCOUNTS_PER_PAGE: usize = 20;
-/// How many events are shown.
+/// The number of events in the activity feed of the page.
 const LINES: usize = 15;
 
 pub(super) fn router() -> Router<State> {
@@ -53,7 +53,7 @@ struct BankPage {
     activity: Vec<Line>,
 }
 
-/// The ledger, and whether the accounts say the same.
+/// The ledger, compared with the sum of the accounts.
 struct LedgerShown {
     balance: String,
     transactions: u64,
@@ -96,7 +96,7 @@ async fn bank(
     .await
 }
 
-/// The page with forms that were filled in.
+/// Shows the page with forms as they were filled in.
 pub(super) async fn with_forms(
     state: &State,
     session: Session,
@@ -136,7 +136,7 @@ async fn show(
     })
 }
 
-/// What is said after a form was carried out.
+/// Returns the message that is shown after a form was carried out.
 pub(super) fn done(done: &str) -> Option<&'static str> {
     match done {
         "opened" => Some("The account is open."),
@@ -158,12 +158,15 @@ async fn ledger(state: &State) -> Result<LedgerShown, Failure> {
         let apart = transactions.abs_diff(totals.movements);
         (
             "behind",
-            format!("{apart} movements apart from the accounts, catching up"),
+            format!("differs from the accounts by {apart} movements, catching up"),
         )
     } else {
         (
             "differs",
-            format!("the accounts hold {}", shown::money(totals.balance)),
+            format!(
+                "the sum of the accounts is {}",
+                shown::money(totals.balance)
+            ),
         )
     };
     Ok(LedgerShown {

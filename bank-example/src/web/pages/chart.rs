@@ -1,4 +1,4 @@
-//! [`Chart`]: a balance event by event, as a drawing. The table beside it says the same.
+//! [`Chart`]: a balance event by event, as a drawing. The table beside it has the same numbers.
 
 use std::fmt::Write as _;
 
@@ -12,11 +12,11 @@ const RIGHT: f64 = 712.0;
 const TOP: f64 = 28.0;
 const BOTTOM: f64 = 190.0;
 
-/// Steps: the balance stays until the next event.
+/// A step chart: the balance stays the same until the next event.
 pub(super) struct Chart {
     pub(super) curve: String,
     pub(super) area: String,
-    /// Where the version that is looked at is.
+    /// The position of the selected version.
     pub(super) x: String,
     pub(super) y: String,
     pub(super) highest: String,
@@ -24,7 +24,8 @@ pub(super) struct Chart {
 }
 
 impl Chart {
-    /// The balance after each version from `from` on.
+    /// Creates the chart from the balance after each version, beginning with version `from`; `at` is the selected
+    /// version.
     pub(super) fn new(from: u64, balances: &[Money], at: u64) -> Self {
         let highest = balances.iter().copied().max().unwrap_or(ZERO);
         let scale = highest.max(Money::ONE).to_f64().unwrap_or(1.0);
@@ -49,7 +50,7 @@ impl Chart {
             y: format!("{:.1}", y(now)),
             highest: shown::money(highest),
             description: format!(
-                "{} events; the highest balance is {}, the last {}, that of version {at} {}",
+                "{} events; the highest balance is {}, the last {}, at version {at} {}",
                 balances.len(),
                 shown::money(highest),
                 shown::money(last),

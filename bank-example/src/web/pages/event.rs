@@ -1,4 +1,4 @@
-//! The page of one event: what it says, what is known about it, what caused it and what it caused.
+//! The page of one event: its payload and metadata, the event that caused it, and the events that it caused.
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,13 +16,13 @@ use uuid::Uuid;
 use super::{Failure, Frame, InSession, page, shown};
 use crate::web::State;
 
-/// How many events are looked through for what belongs together.
+/// The largest number of events that are read to find those of the same command.
 const EVENTS_SCANNED_MAX: usize = 10_000;
-/// How many are read at once.
+/// The number of events that are read at once.
 const EVENTS_PER_READ: usize = 1_000;
-/// How many causes are followed back, each the cause of the one before.
+/// The largest number of causes that are followed back, each the cause of the one before.
 const CAUSES_MAX: usize = 100;
-/// How far before the first cause it is looked for what was recorded together with it.
+/// The number of positions before the first cause at which the search begins, for events recorded together with it.
 const POSITIONS_BEFORE: u64 = 1_000;
 
 pub(super) fn router() -> Router<State> {
@@ -48,11 +48,11 @@ struct EventPage {
     cause: Option<Node>,
     consequences: Vec<Node>,
     tree: Vec<Node>,
-    /// The last position that was looked at, if there is more of the log.
+    /// The last position that was read, if the search ended before the end of the log.
     stopped_at: Option<Position>,
 }
 
-/// An event in the tree of what belongs together.
+/// An event in the tree of the events of one command.
 #[derive(Clone)]
 struct Node {
     position: Position,
@@ -135,12 +135,12 @@ async fn of_ref(
     Ok(state.bank.accounts.store().read_stream(query).await?.pop())
 }
 
-/// What another program has written there may be anything.
+/// Reads the metadata, or returns empty metadata: another program may have written anything.
 fn metadata(event: &StoredEvent) -> Metadata {
     serde_json::from_slice(&event.metadata).unwrap_or_default()
 }
 
-/// As JSON for people, or as it is.
+/// Formats JSON for people; anything else stays as it is.
 fn pretty(bytes: &[u8]) -> String {
     let value = serde_json::from_slice::<serde_json::Value>(bytes)
         .and_then(|value| serde_json::to_string_pretty(&value));
@@ -152,7 +152,7 @@ struct Related {
     stopped_at: Option<Position>,
 }
 
-/// The events of the same command, from a little before its first cause on, as far as a page may look.
+/// Finds the events of the same command, from a little before its first cause on, up to the limit of a page.
 async fn related(
     state: &State,
     event: &StoredEvent,
@@ -207,7 +207,7 @@ async fn first_cause(state: &State, event: &StoredEvent) -> Result<Position, Fai
     Ok(first.position)
 }
 
-/// The events with what each has caused behind it, one step deeper.
+/// Arranges events as a tree: each one is followed by the events that it caused, one level deeper.
 fn tree(events: &[StoredEvent], this: Position) -> Vec<Node> {
     let known: HashSet<EventRef> = events
         .iter()

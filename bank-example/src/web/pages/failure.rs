@@ -1,4 +1,4 @@
-//! [`Failure`]: the page that says why there is no page.
+//! [`Failure`]: the error page.
 
 use askama::Template;
 use axum::http::StatusCode;
@@ -7,14 +7,14 @@ use eventsourcing::sql::SqlError;
 use eventsourcing::store::StoreError;
 use eventsourcing::{ApplicationError, SystemError};
 
-/// Why a request has no other answer.
+/// The reason for which a page cannot be shown.
 #[derive(Debug)]
 pub(in crate::web) enum Failure {
-    /// There is nothing of this kind.
+    /// The address names nothing that exists.
     NotFound(String),
-    /// It makes no sense.
+    /// The request is invalid.
     Refused(String),
-    /// The store is corrupt, or another program has written what this one does not know.
+    /// The store is corrupt, or another program has written events that this one does not know.
     Unreadable(StoreError),
     /// The store does not answer.
     Broken(Box<dyn std::error::Error + Send + Sync>),
@@ -34,21 +34,21 @@ impl IntoResponse for Failure {
             Self::NotFound(text) => (StatusCode::NOT_FOUND, "Not found", text.as_str()),
             Self::Refused(text) => (
                 StatusCode::UNPROCESSABLE_ENTITY,
-                "That does not work",
+                "Invalid request",
                 text.as_str(),
             ),
             Self::Unreadable(error) => {
-                tracing::error!(%error, "what is stored cannot be read");
-                let title = "What is stored cannot be read";
+                tracing::error!(%error, "stored event cannot be read");
+                let title = "A stored event cannot be read";
                 (
                     StatusCode::INTERNAL_SERVER_ERROR,
                     title,
-                    "An event here is not what this program knows. The log shows it as it is.",
+                    "This program does not know an event of this page. The log page shows the event as it is stored.",
                 )
             }
             Self::Broken(error) => {
-                tracing::error!(%error, "a page cannot be shown");
-                let text = "The store did not answer as it should. Try again in a moment; the log of the program says more.";
+                tracing::error!(%error, "page cannot be shown");
+                let text = "The store failed. Try again in a moment; the log of the program has the cause.";
                 (
                     StatusCode::SERVICE_UNAVAILABLE,
                     "The bank is not available",

@@ -1,7 +1,8 @@
 //! The forms that change something: open, credit, debit, transfer.
 //!
-//! A form that is refused comes back with what was typed and the reason beside its field. One that is carried out leads to
-//! the page it stood on, which waits until it can show what came of it. A form that is sent twice is carried out once.
+//! A form that is refused is shown again with its values and the reason beside the wrong field. A form that is carried
+//! out redirects to its page, after the page's read models have caught up. A form that is sent twice is carried out
+//! once.
 
 use std::future::Future;
 
@@ -31,7 +32,7 @@ pub(super) fn router() -> Router<State> {
         .route("/transfer", post(transfer))
 }
 
-/// A field as it was filled in, and what is wrong with it.
+/// The value of a field, and its error.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Field {
     pub(super) value: String,
@@ -47,16 +48,16 @@ impl Field {
     }
 }
 
-/// One form. Not every form has every field.
+/// A form. Not every form has every field.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Filled {
     pub(super) owner: Field,
     pub(super) account: Field,
     pub(super) to: Field,
     pub(super) amount: Field,
-    /// What is wrong with none of the fields.
+    /// The error that belongs to none of the fields.
     pub(super) error: Option<String>,
-    /// What makes the form one command, however often it is sent.
+    /// The random part of the command id, which makes the form one command, however often it is sent.
     pub(super) nonce: String,
 }
 
@@ -67,12 +68,12 @@ pub(super) struct Forms {
     pub(super) credit: Filled,
     pub(super) debit: Filled,
     pub(super) transfer: Filled,
-    /// Of the account on whose page they stand; empty on that of the bank.
+    /// The id of the account whose page has the forms; empty on the page of the bank.
     pub(super) on: String,
 }
 
 impl Forms {
-    /// As they are at first.
+    /// Returns empty forms.
     pub(super) fn empty(on: Option<Id<Account>>) -> Self {
         let on = on.map(|id| id.to_string()).unwrap_or_default();
         let form = || Filled {
@@ -129,7 +130,7 @@ struct Fields {
     on: String,
 }
 
-/// Why a form was not carried out: which field is wrong and why, or what else.
+/// The reason for which a form was not carried out, by the field that is wrong.
 enum Refusal {
     Owner(String),
     Account(String),
@@ -138,9 +139,9 @@ enum Refusal {
     Whole(String),
 }
 
-/// Told where a form has the token of another session.
-pub(super) const OUTDATED: &str = "The form is out of date, so nothing was done. Look it over and send it once more. If this \
-                                   comes again, allow cookies for the bank.";
+/// The message for a form with the token of another session.
+pub(super) const OUTDATED: &str = "The form is out of date, so nothing was done. Check it and send it again. If this \
+                                   happens again, allow cookies for the bank.";
 
 type Form = Sent<Fields>;
 
@@ -257,7 +258,7 @@ where
     shown_again(state, session, on, forms, status).await
 }
 
-/// Shows a form again with what was typed and with a token of this session, to be sent once more.
+/// Shows a form again with its values and with a token of this session, to be sent once more.
 async fn outdated(
     state: &State,
     session: InSession,
@@ -285,12 +286,12 @@ async fn shown_again(
     Ok((status, page).into_response())
 }
 
-/// The account on whose page the form stood.
+/// Returns the account whose page has the form.
 fn on(fields: &Fields) -> Option<Id<Account>> {
     fields.on.parse().ok()
 }
 
-/// What a form asks for: the same form with the same content is the same command.
+/// Returns the command id of a form: the same form with the same values is the same command.
 fn command(kind: Kind, fields: &Fields) -> CommandId {
     let Fields {
         owner,
@@ -324,7 +325,8 @@ fn explain(form: &mut Filled, refusal: Refusal) {
     }
 }
 
-/// Waits until the page shows what was done, and leads there. It is recorded, whatever becomes of the read models.
+/// Waits until the read models show the change, and redirects to the page. The change is recorded, so an error of the
+/// wait is ignored.
 async fn done(
     state: &State,
     kind: Kind,
@@ -343,11 +345,11 @@ async fn done(
     Ok(Redirect::to(&format!("{page}?done={}", kind.done())).into_response())
 }
 
-/// The account that is meant: by its id, or by its owner if that is the only account of that name.
+/// Finds an account by its id, or by its owner if that owner has only one account.
 async fn resolve_account(state: &State, typed: &str) -> Result<Id<Account>, String> {
     let typed = shown::typed(typed);
     if typed.is_empty() {
-        return Err("Which account? Give its id, or the name of its owner.".to_owned());
+        return Err("Enter the id of an account, or the name of its owner.".to_owned());
     }
     if let Ok(id) = typed.parse() {
         return Ok(id);
@@ -365,8 +367,9 @@ async fn resolve_account(state: &State, typed: &str) -> Result<Id<Account>, Stri
                 limit: 100,
             })
             .await;
-        let page =
-            page.map_err(|_| "The accounts cannot be searched just now; give the id.".to_owned())?;
+        let page = page.map_err(|_| {
+            "The accounts cannot be searched at the moment; enter the id.".to_owned()
+        })?;
         let Some(last) = page.last() else { break };
         after = last.opened;
         found.extend(
@@ -376,10 +379,10 @@ async fn resolve_account(state: &State, typed: &str) -> Result<Id<Account>, Stri
         );
     }
     match found[..] {
-        [] => Err(format!("No account belongs to “{typed}”.")),
+        [] => Err(format!("“{typed}” has no account.")),
         [id] => Ok(id),
         _ => Err(format!(
-            "Several accounts belong to “{typed}”; give the id of one."
+            "“{typed}” has several accounts; enter the id of one."
         )),
     }
 }
@@ -388,18 +391,18 @@ fn amount(typed: &str) -> Result<Money, Refusal> {
     let shown: String = shown::typed(typed).chars().take(40).collect();
     if shown.is_empty() {
         return Err(Refusal::Amount(
-            "How much? Write it like 20 or 20.00.".to_owned(),
+            "Enter an amount, such as 20 or 20.00.".to_owned(),
         ));
     }
     let wrong = |_| {
         Refusal::Amount(format!(
-            "“{shown}” is not an amount. Write it like 20 or 20.00."
+            "“{shown}” is not an amount. Enter an amount such as 20 or 20.00."
         ))
     };
     Money::from_str_exact(typed.trim()).map_err(wrong)
 }
 
-/// Beside which field a refusal belongs.
+/// Assigns a rejection to the field that it is about.
 fn refusal(rejected: CommandError<BankError>, to: Option<Id<Account>>) -> Refusal {
     match rejected {
         CommandError::Rejected(refused) => {
@@ -408,7 +411,7 @@ fn refusal(rejected: CommandError<BankError>, to: Option<Id<Account>>) -> Refusa
                 BankError::InvalidOwner => Refusal::Owner(why),
                 BankError::SameAccount => Refusal::To(why),
                 BankError::InsufficientFunds { balance, .. } => Refusal::Amount(format!(
-                    "There is not that much on the account. The balance is {}.",
+                    "The amount exceeds the balance of {}.",
                     shown::money(balance)
                 )),
                 BankError::InvalidAmount(_) => Refusal::Amount(why),
@@ -423,8 +426,8 @@ fn refusal(rejected: CommandError<BankError>, to: Option<Id<Account>>) -> Refusa
             }
         }
         CommandError::Application(error) => {
-            tracing::error!(%error, "a command failed");
-            let why = "The store did not answer as it should. Send the form again: it is carried out once at most.";
+            tracing::error!(%error, "command of a form failed");
+            let why = "The store failed. Send the form again: it is carried out at most once.";
             Refusal::Whole(why.to_owned())
         }
     }

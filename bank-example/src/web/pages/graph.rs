@@ -5,20 +5,20 @@ use eventsourcing::system::FollowerKind;
 
 const WIDTH: i32 = 180;
 const HEIGHT: i32 = 64;
-/// From the left side of a box to that of the next column.
+/// The distance from the left side of a box to that of the next column.
 const COLUMN: i32 = 340;
 const ROW: i32 = 92;
 const MARGIN: i32 = 24;
 
-/// How a follower is doing, as a colour, and as a word of the style.
+/// The state of a follower, as a colour and as a class of the style sheet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Condition {
-    /// It only records, and follows nobody.
+    /// An application that records events and follows nothing.
     Source,
     Running,
-    /// It tries again.
+    /// The follower retries.
     Waiting,
-    /// It has stopped or parked something.
+    /// The follower has stopped or parked something.
     Failed,
 }
 
@@ -44,7 +44,7 @@ pub(super) struct Graph {
 /// An application or a projection.
 pub(super) struct Box {
     pub(super) name: &'static str,
-    /// What it owns, or what it is.
+    /// The aggregates of an application, or the kind of a follower.
     pub(super) about: String,
     pub(super) condition: Condition,
     pub(super) radius: i32,
@@ -69,8 +69,10 @@ impl Graph {
         let mut arrows = Vec::new();
         for follower in &definition.followers {
             for follows in &follower.follows {
-                let (Some(from), Some(to)) = (find(follows.application), find(follower.name))
-                else {
+                let Some(from) = find(follows.application) else {
+                    continue;
+                };
+                let Some(to) = find(follower.name) else {
                     continue;
                 };
                 arrows.push(Arrow::new(
@@ -108,7 +110,7 @@ fn boxes(definition: &Definition, conditions: &[(&str, Condition)]) -> Vec<Box> 
             .iter()
             .filter(|(known, _)| *known == name)
             .map(|(_, condition)| *condition);
-        // One that follows several logs stands there several times.
+        // A follower of several logs is listed once for each log, so conditions may come several times.
         of_name
             .max_by_key(|condition| *condition as u8)
             .unwrap_or(Condition::Source)
@@ -134,7 +136,7 @@ fn boxes(definition: &Definition, conditions: &[(&str, Condition)]) -> Vec<Box> 
         .collect()
 }
 
-/// Each box one column right of what it follows; the first one declared begins, however they go round.
+/// Places each box one column right of the boxes it follows. In a cycle, the application declared first comes first.
 fn place(boxes: &mut [Box], definition: &Definition) {
     let mut columns: Vec<Option<i32>> = vec![None; boxes.len()];
     while let Some(begin) = columns.iter().position(Option::is_none) {
@@ -176,7 +178,8 @@ fn of_column(columns: &[i32], column: i32) -> i32 {
 }
 
 impl Arrow {
-    /// From a box to another, given by their left sides; backwards a little lower, so that both ways are seen.
+    /// Creates an arrow between two boxes, given by their left sides. Arrows to the left end a little lower, so that
+    /// both directions are visible.
     fn new(label: &'static str, from: (i32, i32), to: (i32, i32)) -> Self {
         let is_forwards = to.0 > from.0;
         let (begin, end, shift, tip) = match is_forwards {
@@ -195,7 +198,8 @@ impl Arrow {
                 end + tip
             ),
             tip: format!("M{end} {end_y}l{tip} -5v10z"),
-            // Beside the right one of the two boxes, where arrows are apart, on the outer side of the bend.
+            // The label is beside the right one of the two boxes, where arrows are apart, on the outer side of the
+            // bend.
             x: end.max(begin) - 48,
             y: if is_forwards && end_y <= begin_y {
                 end_y - 9

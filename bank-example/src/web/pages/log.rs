@@ -16,11 +16,11 @@ use super::{Failure, Frame, InSession, page, shown};
 use crate::system::EventSourcedBank;
 use crate::web::State;
 
-/// How many events a page has.
+/// The number of events on a page.
 const EVENTS_PER_PAGE: usize = 50;
-/// How many events are looked through for one page. Beyond it the page says how far it has got.
+/// The largest number of events that are read for one page. If there are more, the page says where it stopped.
 const EVENTS_SCANNED_MAX: usize = 10_000;
-/// How many are read at once to look through.
+/// The number of events that are read at once.
 const EVENTS_PER_READ: usize = 500;
 
 pub(super) fn router() -> Router<State> {
@@ -45,12 +45,12 @@ struct LogPage {
     head: Position,
     asked: Asked,
     categories: Vec<&'static str>,
-    /// What cannot be read of the filters.
+    /// The error in a filter.
     error: Option<String>,
     events: Vec<EventShown>,
-    /// Where the next page begins.
+    /// The address of the next page.
     next: Option<String>,
-    /// It was looked through as many events as a page may, up to this position.
+    /// The last position that was read, if the limit of a page was reached.
     stopped_at: Option<Position>,
 }
 
@@ -66,7 +66,7 @@ struct EventShown {
     payload: String,
 }
 
-/// Which events are wanted; what the store cannot filter is looked through here.
+/// The filters. Those that the store does not know are applied here.
 #[derive(Default)]
 struct Wanted {
     id: Option<Uuid>,
@@ -79,7 +79,8 @@ impl Wanted {
         let id = match asked.id.as_str() {
             "" => None,
             id => Some(
-                Uuid::try_parse(id).map_err(|_| "The aggregate's id is not an id.".to_owned())?,
+                Uuid::try_parse(id)
+                    .map_err(|_| "The id of the aggregate is not valid.".to_owned())?,
             ),
         };
         Ok(Self {
@@ -100,7 +101,7 @@ impl Wanted {
     }
 }
 
-/// As browsers send it from a field for date and time. The pages speak UTC.
+/// Parses the value of a field for date and time. The pages use UTC.
 fn moment(typed: &str) -> Result<Option<Timestamp>, String> {
     if typed.is_empty() {
         return Ok(None);
@@ -154,7 +155,7 @@ async fn log(
     })
 }
 
-/// The newest events unless something else is asked for.
+/// Returns the position at which the page begins: that of the newest events, unless the address has another one.
 fn begin(asked: &Asked, wanted: &Wanted, head: Position) -> Position {
     match asked.after.parse() {
         Ok(after) => Position::new(after),
@@ -172,7 +173,7 @@ fn query(asked: &Asked, after: Position) -> LogQuery {
         .names(given(&asked.name))
 }
 
-/// The address of the same filters from another position on.
+/// Returns the address of the same filters at another position.
 fn address(asked: &Asked, after: Position) -> String {
     let Asked {
         category,

@@ -1,4 +1,4 @@
-//! The pages: each module answers the requests of one, and its template in `templates/` says what it looks like.
+//! The pages. Each module answers the requests for one page, and its template in `templates/` has the layout.
 
 mod account;
 mod bank;
@@ -31,17 +31,17 @@ pub(super) fn router() -> Router<State> {
 }
 
 pub(super) async fn not_found() -> Failure {
-    Failure::NotFound("There is no such page.".to_owned())
+    Failure::NotFound("This page does not exist.".to_owned())
 }
 
-/// What every page has around its content.
+/// The frame around the content of every page.
 #[derive(Debug)]
 struct Frame {
-    /// The part of the navigation the page belongs to.
+    /// The navigation entry of the page.
     section: &'static str,
-    /// The token that its forms carry.
+    /// The token of the page's forms.
     token: String,
-    /// Where the page is found again, if it is the answer to a form.
+    /// The address of the page, if it is the answer to a form.
     address: Option<String>,
 }
 

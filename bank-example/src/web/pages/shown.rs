@@ -1,4 +1,4 @@
-//! How money, times, ids and payloads look on pages.
+//! Formats money, times, ids and payloads for pages.
 
 use eventsourcing::Codec;
 use eventsourcing::store::StoredEvent;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::domain::Money;
 
-/// To the cent, with thousands apart.
+/// Formats an amount with two decimal places and with thousands separated.
 pub(super) fn money(amount: Money) -> String {
     let text = format!("{:.2}", amount.abs());
     let (whole, cents) = text.split_once('.').unwrap_or((&text, "00"));
@@ -29,18 +29,19 @@ pub(super) fn money(amount: Money) -> String {
     )
 }
 
-/// A moment, for people.
+/// Formats a time for people.
 pub(super) fn time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-/// The end of an id, which tells more of them apart than the beginning: that is a time.
+/// Shortens an id to its end, which distinguishes ids better than their beginning: that is a time.
 pub(super) fn short(id: Uuid) -> String {
     let text = id.simple().to_string();
     format!("…{}", &text[text.len() - 8..])
 }
 
-/// The fields of an event as `show` writes them, whatever codec wrote the event; what cannot be read as it is.
+/// Formats the fields of an event with `show`, whatever codec wrote the event. Fields that cannot be read are shown as
+/// they are stored.
 pub(super) fn payload(event: &StoredEvent, show: impl Fn(&Value) -> String) -> String {
     match Codec::decode_value(event) {
         Ok(fields) => show(&fields),
@@ -48,7 +49,7 @@ pub(super) fn payload(event: &StoredEvent, show: impl Fn(&Value) -> String) -> S
     }
 }
 
-/// What was typed, without what no text of ours contains and databases refuse; not longer than anything that is found.
+/// Removes from an input the characters that no stored text contains and databases refuse, and limits its length.
 pub(super) fn typed(text: &str) -> String {
     text.trim()
         .chars()

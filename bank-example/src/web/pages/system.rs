@@ -1,5 +1,5 @@
-//! The system page: who follows whom, how each follower is doing, and what to do about one that has stopped and about what
-//! is parked.
+//! The system page: the declared system, the state of each follower, and the actions on stopped followers and parked
+//! events.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::system::EventSourcedBank;
 use crate::web::State;
 use crate::web::security::{Sent, Session};
 
-/// How long it is waited for what comes of trying again, so that the page can tell.
+/// The time to wait for the outcome of an action, so that the page can show it.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(super) fn router() -> Router<State> {
@@ -46,7 +46,7 @@ struct Asked {
 struct SystemPage {
     frame: Frame,
     done: Option<&'static str>,
-    /// Why a form was not carried out.
+    /// The reason for which a form was not carried out.
     refused: Option<&'static str>,
     name: &'static str,
     head: Position,
@@ -68,7 +68,7 @@ struct FollowerShown {
     holder: String,
     timers: String,
     parked: u64,
-    /// Why it does not work.
+    /// The reason if the follower does not work.
     failure: Option<String>,
     has_stopped: bool,
 }
@@ -84,7 +84,7 @@ struct ParkedShown {
     since: String,
     attempts: u32,
     waiting: u64,
-    /// The reason for giving it up, if one was typed already.
+    /// The reason for discarding the event, if one was entered already.
     reason: String,
 }
 
@@ -105,7 +105,7 @@ async fn system(
     page(&system_page(&state, session, done(&asked.done)).await?)
 }
 
-/// Shows the page again that a form with the token of another session stood on, with what was typed.
+/// Shows the page again, with its values, after a form had the token of another session.
 async fn outdated(
     state: &State,
     Extension(session): InSession,
@@ -178,29 +178,29 @@ fn condition(follower: &FollowerHealth) -> Condition {
     }
 }
 
-/// What is plain to see at the top.
+/// Returns the message about a failed follower for the top of the page.
 fn trouble(follower: &FollowerHealth) -> Option<String> {
     let name = &follower.name;
     match &follower.state {
         FollowerState::Stopped(failure) => Some(format!(
-            "{name} has stopped before position {}. Mend the cause and have it try again, below: it goes on there.",
+            "{name} has stopped before position {}. Fix the cause and press \"Try again\" below; the follower continues there.",
             failure.position
         )),
         FollowerState::Retrying(failure) => Some(format!(
-            "{name} failed at position {} and tries again.",
+            "{name} failed at position {} and retries.",
             failure.position
         )),
         FollowerState::WaitingForRelease(failure) => Some(format!(
-            "{name} waits for a newer release: this one does not know the event at position {}. Start the bank with that \
-             release; it skips nothing meanwhile.",
+            "{name} is waiting for a newer release: this one does not know the event at position {}. Start the bank with that \
+             release; the follower skips nothing meanwhile.",
             failure.position
         )),
         _ if follower.parked > 0 => Some(format!(
-            "{name} has put events of {} aside, see below.",
+            "{name} has parked events of {}, see below.",
             plural(follower.parked, "aggregate")
         )),
         _ if follower.parked_timers > 0 => Some(format!(
-            "{name} has put {} aside, see below.",
+            "{name} has parked {}, see below.",
             plural(follower.parked_timers, "timer")
         )),
         _ => None,
@@ -217,21 +217,21 @@ fn plural(count: u64, of: &str) -> String {
 
 fn done(done: &str) -> Option<&'static str> {
     match done {
-        "retried" => Some("The follower has dealt with everything that waited there."),
-        "failed" => Some("The follower could not deal with it again; the reason is below."),
-        "given-up" => {
-            Some("The event is given up. Those behind it, if there are any, wait to be retried.")
-        }
-        "timer-retried" => Some("The follower has dealt with the timer."),
-        "discarded" => Some("The timer is given up."),
+        "retried" => Some("The follower has processed the event and all events behind it."),
+        "failed" => Some("The retry failed; the reason is below."),
+        "given-up" => Some(
+            "The event is discarded. Events behind it, if any, stay parked until they are retried.",
+        ),
+        "timer-retried" => Some("The follower has processed the timer."),
+        "discarded" => Some("The timer is discarded."),
         "resumed" => Some(
-            "The follower goes on where it had stopped. If it fails again, the reason will be below.",
+            "The follower continues where it had stopped. If it fails again, the reason appears below.",
         ),
         "stopped" => {
-            Some("The follower has tried again, failed, and stopped; the reason is below.")
+            Some("The follower has retried, failed, and stopped again; the reason is below.")
         }
-        "works" => Some("It had not stopped any more: somebody else was faster."),
-        "gone" => Some("It was not parked any more: somebody else was faster."),
+        "works" => Some("The follower was running again already: another user was faster."),
+        "gone" => Some("The event was not parked any more: another user was faster."),
         _ => None,
     }
 }
@@ -286,7 +286,7 @@ async fn resume(
     Ok(Redirect::to(&format!("/system?done={outcome}")).into_response())
 }
 
-/// Where a follower has stopped.
+/// Returns the position before which a follower has stopped.
 async fn stopped_before(state: &State, follower: &str) -> Result<Option<Position>, Failure> {
     let followers = state.bank.health().await?.followers;
     let mut stopped = followers
@@ -321,7 +321,7 @@ struct Stream {
 impl Stream {
     fn id(&self) -> Result<StreamId, Failure> {
         let id = Uuid::try_parse(&self.id)
-            .map_err(|_| Failure::Refused("That is not an id.".to_owned()))?;
+            .map_err(|_| Failure::Refused("The id is not valid.".to_owned()))?;
         Ok(StreamId::new(shown::typed(&self.category), id))
     }
 }
@@ -357,7 +357,7 @@ async fn give_up(
     let reason = shown::typed(&fields.reason);
     if reason.is_empty() {
         return Err(Failure::Refused(
-            "An event is given up for a reason; say which. Nothing was done.".to_owned(),
+            "Discarding an event needs a reason. Nothing was done.".to_owned(),
         ));
     }
     let outcome = match state
@@ -416,7 +416,7 @@ async fn discard_timer(
     let reason = shown::typed(&fields.reason);
     if reason.is_empty() {
         return Err(Failure::Refused(
-            "A timer is given up for a reason; say which. Nothing was done.".to_owned(),
+            "Discarding a timer needs a reason. Nothing was done.".to_owned(),
         ));
     }
     let outcome = match state

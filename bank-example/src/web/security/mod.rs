@@ -1,4 +1,4 @@
-//! What stands before every request: who may ask, from where, how much, and for how long.
+//! The checks before every request: who may send it, from which site, how large it may be, and how long it may take.
 
 mod origin;
 mod password;
@@ -22,28 +22,28 @@ pub(super) use session::{Secret, Sent, Session, with_session};
 
 use super::State;
 
-/// The most bytes that the body of a request may have.
+/// The largest body of a request, in bytes.
 const BODY_BYTES_MAX: usize = 64 * 1024;
-/// How long a request may take until its answer begins.
+/// The time that a request may take until its answer begins.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// Who may ask.
+/// The rules about who may send requests.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// Without it, only this machine is served, and nobody through a proxy.
+    /// The password. Without one, only this machine is served, and no request that comes through a proxy.
     password: Option<Password>,
     listens_anywhere: bool,
     origins: Vec<Origin>,
 }
 
 impl Settings {
-    /// Serves this machine only.
+    /// Serves this machine only, without a password.
     #[must_use]
     pub fn loopback() -> Self {
         Self::default()
     }
 
-    /// Serves everyone who knows the password, from wherever.
+    /// Serves every client that knows the password, on any address.
     #[must_use]
     pub fn remote(password: Password) -> Self {
         Self {
@@ -53,44 +53,44 @@ impl Settings {
         }
     }
 
-    /// Serves only those who know the password, for instance through a proxy on this machine.
+    /// Serves only clients that know the password, for instance through a proxy on this machine.
     #[must_use]
     pub fn with_password(mut self, password: Password) -> Self {
         self.password = Some(password);
         self
     }
 
-    /// Takes forms from pages at these addresses, under which a proxy serves the bank.
+    /// Accepts forms from pages at these addresses, under which a proxy serves the bank.
     #[must_use]
     pub fn with_origins(mut self, origins: Vec<Origin>) -> Self {
         self.origins = origins;
         self
     }
 
-    /// Returns `true` if everyone who asks must know a password.
+    /// Returns `true` if clients must know a password.
     #[must_use]
     pub fn has_password(&self) -> bool {
         self.password.is_some()
     }
 
-    /// Returns `true` if it is safe to listen there.
+    /// Returns `true` if listening on `address` is safe.
     #[must_use]
     pub fn may_listen_on(&self, address: SocketAddr) -> bool {
         address.ip().is_loopback() || (self.listens_anywhere && self.has_password())
     }
 
-    /// The secret that the tokens of forms follow from, which every process with these settings on this log shares.
+    /// Returns the secret of the forms' tokens. All processes with these settings on this log share it.
     pub(super) fn secret(&self, log: LogId) -> Secret {
         Secret::of(log, self.password.as_ref())
     }
 
-    /// Returns `true` if browsers come over TLS only.
+    /// Returns `true` if browsers always use TLS.
     fn has_tls(&self) -> bool {
         !self.origins.is_empty() && self.origins.iter().all(Origin::is_https)
     }
 }
 
-/// The rules for all of `router`. They come last.
+/// Applies the rules to all of `router`. Must be the outermost layer.
 pub(super) fn secured(router: Router<State>, settings: &Settings) -> Router<State> {
     let same = from_fn_with_state(settings.clone(), origin::same);
     let router = router
@@ -104,7 +104,7 @@ pub(super) fn secured(router: Router<State>, settings: &Settings) -> Router<Stat
     router.layer(from_fn(with_headers)).layer(from_fn(logged))
 }
 
-/// Everyone who asks must know the password, if there is one.
+/// Requires the password, if there is one.
 pub(super) fn behind_password(router: Router<State>, settings: &Settings) -> Router<State> {
     match &settings.password {
         Some(password) => router.layer(from_fn_with_state(password.clone(), password::ask)),
@@ -112,18 +112,19 @@ pub(super) fn behind_password(router: Router<State>, settings: &Settings) -> Rou
     }
 }
 
-/// A request ends. A command that was cut off may have been carried out: the same form sent again does no harm.
+/// Limits the time of a request. A command that was cut off may have been carried out; sending the same form again does
+/// no harm.
 async fn in_time(request: Request, next: Next) -> Response {
     let late = (
         StatusCode::SERVICE_UNAVAILABLE,
-        "this took too long; reload this page to ask again: what a form asks for is done once at most\n",
+        "the request took too long; reload this page to send it again: a form is carried out at most once\n",
     );
     tokio::time::timeout(REQUEST_TIME_MAX, next.run(request))
         .await
         .unwrap_or_else(|_| late.into_response())
 }
 
-/// Nothing but our own script and style, nowhere embedded, nothing kept by others.
+/// The headers of every answer: no script and style but our own, no embedding in other sites, nothing cached by others.
 const HEADERS: [(HeaderName, &str); 6] = [
     (
         header::CONTENT_SECURITY_POLICY,
@@ -157,7 +158,7 @@ async fn with_headers(request: Request, next: Next) -> Response {
     response
 }
 
-/// One line for each request: the route, not the path, for paths and queries hold ids and names.
+/// Logs one line for each request, with the route and not the path, because paths and queries contain ids and names.
 async fn logged(request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let route = request

@@ -1,5 +1,5 @@
-//! Where a request comes from: pages of other sites get nothing done here, and without a password nobody gets in from
-//! elsewhere.
+//! The origin of a request: pages of other sites cannot change anything, and without a password only this machine is
+//! served.
 
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -11,28 +11,28 @@ use axum::response::{IntoResponse, Response};
 
 use super::Settings;
 
-/// An address that browsers find the bank under, such as `https://bank.example`.
+/// An address under which browsers find the bank, such as `https://bank.example`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin(String);
 
 impl Origin {
-    /// Returns `true` if browsers come over TLS.
+    /// Returns `true` if browsers use TLS for this address.
     pub(super) fn is_https(&self) -> bool {
         self.0.starts_with("https://")
     }
 }
 
-/// Why a text is not the origin of a site.
+/// The error for a text that is not the origin of a site.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "an origin is a scheme, a name and perhaps a port, such as https://bank.example; the bank needs a name of its own"
+    "an origin is a scheme, a host name and optionally a port, such as https://bank.example, without a path; give the bank a host name of its own"
 )]
 pub struct NotAnOrigin;
 
 impl FromStr for Origin {
     type Err = NotAnOrigin;
 
-    /// Takes what browsers show, and makes of it what they send: no default port, no capitals.
+    /// Normalises an address as browsers show it to the form that they send: no default port, lower case.
     fn from_str(text: &str) -> Result<Self, NotAnOrigin> {
         let text = text.trim().to_ascii_lowercase();
         let text = text.strip_suffix('/').unwrap_or(&text);
@@ -51,8 +51,8 @@ impl FromStr for Origin {
     }
 }
 
-/// Refuses changes that another site asks for. Browsers always say where a change comes from; a program that says nothing is
-/// not a browser, and carries no one's cookies.
+/// Refuses changes requested by another site. Browsers always send the origin of a change; a program that sends none is
+/// not a browser, and carries no other user's cookies.
 pub(super) async fn same(
     State(settings): State<Settings>,
     request: Request,
@@ -61,8 +61,8 @@ pub(super) async fn same(
     if request.method().is_safe() || is_own(request.headers(), &settings) {
         return next.run(request).await;
     }
-    let why = "another site may not change anything here; if this is the bank's own address, name it with --origin, or have \
-               the proxy pass on Host\n";
+    let why = "another site cannot change anything here; if this is the bank's own address, name it with --origin, or configure \
+               the proxy to pass on Host\n";
     (StatusCode::FORBIDDEN, why).into_response()
 }
 
@@ -81,14 +81,14 @@ fn is_own(headers: &HeaderMap, settings: &Settings) -> bool {
     else {
         return false;
     };
-    // The scheme may be that of a proxy in front of us.
+    // The scheme may be that of a proxy in front of the bank.
     if Some(authority) == text(headers, &header::HOST)
         || is_named(origin.to_str().unwrap_or_default(), settings)
     {
         return true;
     }
-    // A proxy may have put another name in the place of Host. What no page can forge is what the browser itself says, but
-    // without a password there must not be a proxy.
+    // A proxy may have replaced Host. No page can forge `Sec-Fetch-Site`, which the browser itself sends, but without a
+    // password there must not be a proxy at all.
     site == Some("same-origin") && settings.has_password()
 }
 
@@ -98,25 +98,25 @@ fn is_named(origin: &str, settings: &Settings) -> bool {
         .is_ok_and(|origin: Origin| settings.origins.contains(&origin))
 }
 
-/// Refuses whatever may come from elsewhere: through a proxy, or under a name of somebody's own that leads here and would
-/// make their pages ours.
+/// Refuses every request that may come from another machine: through a proxy, or under a host name of an attacker that
+/// resolves to this machine and would make the attacker's pages same-origin.
 pub(super) async fn this_machine(request: Request, next: Next) -> Response {
     if let Some(mark) = proxy_mark(&request) {
         let why = format!(
-            "the bank has no password, and so it answers no request that comes through a proxy (it has {mark}); give the \
-             bank a password in BANK_PASSWORD, and see docs/serving.md for the set-up of the proxy\n"
+            "the bank has no password, so it refuses requests that come through a proxy (this one has {mark}); give the \
+             bank a password in BANK_PASSWORD, and see docs/serving.md for the configuration of the proxy\n"
         );
         return (StatusCode::FORBIDDEN, why).into_response();
     }
     if is_addressed_to_this_machine(&request) {
         return next.run(request).await;
     }
-    let why = "the bank has no password, and so it is served on this machine only, as localhost; to serve it under another \
+    let why = "the bank has no password, so it is served on this machine only, as localhost; to serve it under another \
                name, give it a password in BANK_PASSWORD\n";
     (StatusCode::MISDIRECTED_REQUEST, why).into_response()
 }
 
-/// Headers that proxies add and no browser does, besides all that begin with `x-forwarded`.
+/// Headers that proxies add and browsers do not, besides all that begin with `x-forwarded`.
 const PROXY_HEADERS: [&str; 13] = [
     "forwarded",
     "via",
@@ -133,8 +133,8 @@ const PROXY_HEADERS: [&str; 13] = [
     "x-envoy-external-address",
 ];
 
-/// What shows that a request has come through a proxy. A proxy that adds nothing may still speak HTTP/1.0, as nginx does
-/// unless it is told otherwise; browsers have not for decades.
+/// Returns the sign that a request has come through a proxy. A proxy that adds no header may still speak HTTP/1.0, as
+/// nginx does by default; browsers have not for decades.
 fn proxy_mark(request: &Request) -> Option<&str> {
     if request.version() < Version::HTTP_11 {
         return Some("HTTP/1.0 in its first line");

@@ -1,4 +1,4 @@
-//! The password that those must know who ask from elsewhere.
+//! The password that clients on other machines must know.
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -8,21 +8,21 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
-/// A password. Only its digest is kept.
+/// A password. Only its digest is stored.
 #[derive(Clone)]
 pub struct Password([u8; 32]);
 
 impl Password {
-    /// The fewest characters it has.
+    /// The shortest password, in characters.
     pub const CHARACTERS_MIN: usize = 12;
 
-    /// The password, if it is long enough.
+    /// Returns the password if it is long enough.
     #[must_use]
     pub fn new(text: &str) -> Option<Self> {
         (text.chars().count() >= Self::CHARACTERS_MIN).then(|| Self(digest(text)))
     }
 
-    /// The digest of the password and of `purpose`, which tells nothing about the password.
+    /// Returns a digest of the password and of `purpose`, which reveals nothing about the password.
     pub(super) fn secret(&self, purpose: &[u8]) -> [u8; 32] {
         Sha256::new()
             .chain_update(self.0)
@@ -31,7 +31,7 @@ impl Password {
             .into()
     }
 
-    /// Of digests, so that the time it takes tells nothing about the password.
+    /// Compares digests, so that the time of the comparison reveals nothing about the password.
     fn is(&self, text: &str) -> bool {
         self.0 == digest(text)
     }
@@ -47,11 +47,11 @@ impl std::fmt::Debug for Password {
     }
 }
 
-/// Who asks, as it stands in the metadata of events.
+/// The sender of a request, as recorded in the metadata of events.
 #[derive(Clone, Debug)]
 pub(in crate::web) struct Actor(pub(in crate::web) String);
 
-/// Lets those pass who know the password: as that of any user (`Basic`), or as a token (`Bearer`).
+/// Lets requests pass that have the password: as that of any user (`Basic`), or as a token (`Bearer`).
 pub(super) async fn ask(
     State(password): State<Password>,
     mut request: Request,
@@ -74,7 +74,7 @@ pub(super) async fn ask(
             (
                 StatusCode::UNAUTHORIZED,
                 [challenge],
-                "the bank asks for a password\n",
+                "the bank requires a password\n",
             )
                 .into_response()
         }

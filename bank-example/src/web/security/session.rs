@@ -1,11 +1,11 @@
-//! Forms that only our own pages can have made.
+//! Tokens that only our own pages can put into forms.
 //!
-//! A browser carries a random session in a cookie, and each form a token that follows from it and from a secret. A page of
-//! another site can send the cookie at most, and does not know the token.
+//! A browser carries a random session in a cookie, and each form a token derived from the session and from a secret. A
+//! page of another site can make the browser send the cookie, but does not know the token.
 //!
-//! The secret follows from the password and from the identity of the log, so that a form made by one process is taken by
-//! another, and after a restart. Without a password it is no secret to those on this machine, who may do everything anyway;
-//! pages of other sites know neither it nor the session.
+//! The secret is derived from the password and from the identity of the log, so a form of one process is valid in
+//! another one, and after a restart. Without a password users of this machine can compute it, who may do everything
+//! anyway; pages of other sites know neither the secret nor the session.
 
 use axum::Router;
 use axum::extract::rejection::FormRejection;
@@ -24,7 +24,7 @@ use crate::web::State;
 
 const COOKIE: &str = "bank_session";
 
-/// The part that tokens share, whichever process makes them.
+/// The secret part of the tokens, the same in every process.
 #[derive(Clone, Copy)]
 pub(in crate::web) struct Secret([u8; 32]);
 
@@ -37,7 +37,7 @@ impl Secret {
         })
     }
 
-    /// The token of forms in this session.
+    /// Returns the token of forms in this session.
     pub(in crate::web) fn token(&self, session: Session) -> String {
         let digest = Sha256::new()
             .chain_update(self.0)
@@ -53,11 +53,11 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// A browser, as long as it keeps its cookie.
+/// The session of a browser, which lasts as long as its cookie.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::web) struct Session(Uuid);
 
-/// Has every request of `router` come in a session.
+/// Gives every request of `router` a session.
 pub(in crate::web) fn with_session(router: Router<State>, settings: &Settings) -> Router<State> {
     router.layer(from_fn_with_state(settings.has_tls(), in_session))
 }
@@ -91,12 +91,12 @@ fn of_cookie(headers: &HeaderMap) -> Option<Session> {
     Uuid::try_parse(value).ok().map(Session)
 }
 
-/// A form that was sent, and by whom.
+/// A form that was sent, and its sender.
 pub(in crate::web) enum Sent<T> {
-    /// One of our pages has made it, in this session.
+    /// A form of one of our pages, in this session.
     Signed { fields: T, actor: String },
-    /// It has the token of another session, or of before the password was changed, or none. Nothing may be done, but what
-    /// was typed is there.
+    /// The form has no token, or that of another session or of an earlier password. Its command must not be carried
+    /// out; its values can be shown again.
     Outdated { fields: T },
 }
 
