@@ -18,7 +18,7 @@ use eventsourcing::{Id, OnFailure, Runner, RunningSystem, Stores};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use support::http::{Answer, get, post, post_with_key, send};
-use support::{Place, an_answer_before_its_transfer, assert_consistent, mend};
+use support::{Place, an_answer_before_its_transfer, append_missing, assert_consistent};
 use tower::ServiceExt as _;
 
 const ALL: [&str; 6] = [
@@ -29,9 +29,9 @@ const ALL: [&str; 6] = [
     "log",
     "followers",
 ];
-const NOBODY: &str = "00000000-0000-0000-0000-00000000dead";
+const UNKNOWN_ID: &str = "00000000-0000-0000-0000-00000000dead";
 
-/// A bank that is served.
+/// A bank with its router.
 struct Served {
     bank: Arc<RunningSystem<EventSourcedBank>>,
     router: Router,
@@ -89,7 +89,7 @@ impl Served {
             .to_owned()
     }
 
-    /// How many events there are.
+    /// Returns the number of events in the log.
     async fn events(&self) -> usize {
         self.bank
             .wait_until_caught_up()
@@ -104,7 +104,7 @@ impl Served {
     async fn close(self) {
         drop(self.router);
         let mut bank = self.bank;
-        // A task that watches the log may hold it for a moment longer.
+        // The task that watches the log may hold the bank for a moment longer.
         for _ in 0..500 {
             match Arc::try_unwrap(bank) {
                 Ok(bank) => return bank.stop().await.expect("a graceful end"),
@@ -365,7 +365,7 @@ async fn a_transfer_in_steps_is_begun_and_looked_at_until_it_ends() {
             "the first answer, though more has happened since"
         );
 
-        let order = json!({ "from": alice, "to": NOBODY, "amount": "1.00" });
+        let order = json!({ "from": alice, "to": UNKNOWN_ID, "amount": "1.00" });
         assert_eq!(bank.post("/transfers", order).await.status, 202);
         bank.bank
             .wait_until_caught_up()
@@ -391,7 +391,7 @@ async fn a_transfer_in_steps_is_begun_and_looked_at_until_it_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_system_its_followers_and_what_came_of_what_are_shown() {
+async fn system_followers_and_causes_are_shown() {
     for place in Place::all() {
         let bank = Served::at(&place).await;
         let alice = bank.open("Alice").await;
@@ -507,7 +507,7 @@ async fn a_refusal_says_why_and_changes_nothing() {
         let to_nobody = bank
             .post(
                 &format!("/accounts/{alice}/transfer"),
-                transfer(NOBODY, "1.00"),
+                transfer(UNKNOWN_ID, "1.00"),
             )
             .await;
         assert_problem(&to_nobody, 404, "not-found");
@@ -616,7 +616,7 @@ async fn a_refusal_says_why_and_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_does_not_answer_is_worth_another_try() {
+async fn a_store_that_does_not_answer_is_reported_as_unavailable() {
     let never = FaultRates {
         unavailable: 1.0,
         ..FaultRates::default()
@@ -648,13 +648,13 @@ async fn a_store_that_does_not_answer_is_worth_another_try() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_stands_before_the_api_speaks_as_it_does() {
+async fn layers_before_the_api_answer_with_problems() {
     for place in Place::all() {
-        speaks_as_the_api_does(&place).await;
+        assert_layers_answer_with_problems(&place).await;
     }
 }
 
-async fn speaks_as_the_api_does(place: &Place) {
+async fn assert_layers_answer_with_problems(place: &Place) {
     let bank = Served::at(place).await;
     let headers = [
         ("content-type", "application/json"),
@@ -714,17 +714,17 @@ async fn speaks_as_the_api_does(place: &Place) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_there_or_makes_no_sense_is_a_problem() {
+async fn missing_resources_and_invalid_requests_are_problems() {
     for place in Place::all() {
         let bank = Served::at(&place).await;
         let alice = bank.open("Alice").await;
         let not_found = [
-            format!("/accounts/{NOBODY}"),
-            format!("/accounts/{NOBODY}/versions/1"),
-            format!("/accounts/{NOBODY}/history"),
+            format!("/accounts/{UNKNOWN_ID}"),
+            format!("/accounts/{UNKNOWN_ID}/versions/1"),
+            format!("/accounts/{UNKNOWN_ID}/history"),
             format!("/accounts/{alice}/versions/0"),
             format!("/accounts/{alice}/versions/18446744073709551615"),
-            format!("/transfers/{NOBODY}"),
+            format!("/transfers/{UNKNOWN_ID}"),
             "/log/0".into(),
             "/log/18446744073709551615".into(),
             "/nothing".into(),
@@ -789,7 +789,7 @@ async fn what_is_not_there_or_makes_no_sense_is_a_problem() {
             "not-parked",
         );
         assert_problem(
-            &bank.post(&retry("nobody"), json!({})).await,
+            &bank.post(&retry("no-such-follower"), json!({})).await,
             404,
             "not-found",
         );
@@ -860,7 +860,7 @@ async fn a_repeated_request_gets_the_first_answer() {
                 (answer.header("etag"), answer.header("location"))
             );
         }
-        // The same amount in other digits is the same request; anything else is another one.
+        // The same amount with other digits is the same request; anything else is another one.
         let other_digits = bank
             .again(&requests[1].0, "credit", json!({ "amount": "20" }))
             .await;
@@ -873,7 +873,7 @@ async fn a_repeated_request_gets_the_first_answer() {
                 json!({ "amount": "20.00" }),
             ),
             (
-                format!("/accounts/{NOBODY}/credit"),
+                format!("/accounts/{UNKNOWN_ID}/credit"),
                 json!({ "amount": "20.00" }),
             ),
             ("/accounts".to_owned(), json!({ "owner": "Alice" })),
@@ -897,7 +897,7 @@ async fn a_repeated_request_gets_the_first_answer_after_a_restart_and_from_anoth
         let alice = bank.open("Alice").await;
         let path = format!("/accounts/{alice}/credit");
         let first = bank.again(&path, "k", json!({ "amount": "20.00" })).await;
-        // So many that the event of the first request is no recent one any more.
+        // More events than the search for recent ones covers.
         for _ in 0..60 {
             bank.post(&path, json!({ "amount": "1.00" })).await;
         }
@@ -931,7 +931,7 @@ async fn a_repeated_request_gets_the_first_answer_after_a_restart_and_from_anoth
     }
 }
 
-/// Requests that the bank refuses, with their keys and kinds, while Alice has 20.00 and Bob nothing.
+/// Requests that the bank rejects, with their keys and kinds, while Alice has 20.00 and Bob nothing.
 fn refused_requests(
     alice: &str,
     bob: &str,
@@ -962,8 +962,8 @@ fn refused_requests(
         ),
         (
             of(alice, "transfer"),
-            "to nobody",
-            json!({ "to": NOBODY, "amount": "1.00" }),
+            "to an unknown account",
+            json!({ "to": UNKNOWN_ID, "amount": "1.00" }),
             404,
             "not-found",
         ),
@@ -982,8 +982,8 @@ fn refused_requests(
             "invalid",
         ),
         (
-            of(NOBODY, "credit"),
-            "nobody",
+            of(UNKNOWN_ID, "credit"),
+            "unknown account",
             json!({ "amount": "1.00" }),
             404,
             "not-found",
@@ -1006,7 +1006,7 @@ fn refused_requests(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_that_the_bank_refused_is_refused_again() {
+async fn a_request_that_the_bank_rejected_is_rejected_again() {
     for place in Place::all() {
         let bank = Served::at(&place).await;
         let alice = bank.open("Alice").await;
@@ -1029,7 +1029,7 @@ async fn a_request_that_the_bank_refused_is_refused_again() {
             assert_problem(&answer, *status, kind);
             first.push(answer);
         }
-        // From now on the bank would say something else.
+        // From here on the bank would decide otherwise.
         credit("80.00").await;
         let events = bank.events().await;
         for (answer, (path, key, body, ..)) in first.iter().zip(&requests) {
@@ -1095,7 +1095,7 @@ async fn a_request_that_the_bank_refused_is_refused_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refusal_is_kept_through_a_restart_and_known_to_another_process() {
+async fn a_rejection_is_stored_through_a_restart_and_known_to_another_process() {
     for place in Place::all_durable() {
         let bank = Served::at(&place).await;
         let alice = bank.open("Alice").await;
@@ -1132,7 +1132,7 @@ async fn a_refusal_is_kept_through_a_restart_and_known_to_another_process() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_bank_did_not_decide_is_not_kept() {
+async fn answers_that_the_bank_did_not_decide_are_not_stored() {
     for place in Place::all() {
         let bank = Served::at(&place).await;
         let alice = bank.open("Alice").await;
@@ -1188,7 +1188,7 @@ async fn what_the_bank_did_not_decide_is_not_kept() {
     }
 }
 
-/// Half of them come before the money. Of two processes, where there can be two.
+/// Half of the requests come before the money, from two processes where the store allows two.
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_requests_with_one_key_are_all_carried_out_or_all_refused() {
     for place in Place::all() {
@@ -1258,7 +1258,7 @@ async fn of_concurrent_requests_with_one_key_one_is_carried_out() {
             let bank = Arc::clone(&bank);
             let path = format!("/accounts/{alice}/credit");
 
-            // Three in four are the same request, the others are not.
+            // Three in four requests are the same, the others are not.
             let amount = if number % 4 == 3 { "2.00" } else { "1.00" };
             tokio::spawn(async move { bank.again(&path, "k", json!({ "amount": amount })).await })
         };
@@ -1300,7 +1300,7 @@ async fn of_concurrent_requests_with_one_key_one_is_carried_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_expects_a_version_changes_nothing_else() {
+async fn request_with_an_expected_version_changes_no_other_version() {
     for place in Place::all() {
         let bank = Served::at(&place).await;
         let alice = bank.open("Alice").await;
@@ -1398,7 +1398,7 @@ async fn who_expects_a_version_changes_nothing_else() {
     }
 }
 
-/// Writes an event that nobody can read.
+/// Writes an event that cannot be decoded.
 async fn write_garbage(bank: &Served, account: &str, version: Expected) {
     let stream = account.parse::<Id<Account>>().expect("an id").stream();
     let name = "Credited".into();
@@ -1422,7 +1422,7 @@ async fn write_garbage(bank: &Served, account: &str, version: Expected) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn parked_events_are_listed_retried_and_given_up_once() {
+async fn parked_events_are_listed_retried_and_discarded_once() {
     for place in Place::all() {
         let bank = Served::at(&place).await;
         let alice = bank.open("Alice").await;
@@ -1431,7 +1431,7 @@ async fn parked_events_are_listed_retried_and_given_up_once() {
         bank.bank
             .wait_until_caught_up()
             .await
-            .expect("what is parked is dealt with");
+            .expect("the parked events are processed");
         assert_eq!(bank.get("/followers").await["healthy"], false);
         let parked = bank.get("/parked").await["parked"].clone();
         let of_ledger = parked
@@ -1542,7 +1542,7 @@ async fn a_follower_that_has_stopped_is_resumed() {
             "forbidden",
         );
 
-        mend(&bank.bank, order).await;
+        append_missing(&bank.bank, order).await;
         let first = resume().await;
         assert_eq!(first.status, 202);
         bank.bank.wait_until_caught_up().await.expect("it goes on");
@@ -1557,7 +1557,7 @@ async fn a_follower_that_has_stopped_is_resumed() {
             &send(
                 &bank.router,
                 "POST",
-                "/api/followers/nobody/resume",
+                "/api/followers/no-such-follower/resume",
                 &[],
                 "",
             )
@@ -1571,7 +1571,7 @@ async fn a_follower_that_has_stopped_is_resumed() {
     }
 }
 
-/// An example of each thing that a request of `operation` brings, as the document has it.
+/// Fills in a request for `operation` from the examples in the document.
 fn example(path: &str, operation: &Value) -> (String, Vec<(String, String)>, String) {
     let mut path = format!("/api{path}");
     let mut query = Vec::new();
@@ -1661,7 +1661,7 @@ async fn the_document_names_every_route_and_its_examples_work() {
     ];
     assert_eq!(routes, known.map(str::to_owned).into());
 
-    // Whoever tries them begins with opening accounts, and comes to what is parked last.
+    // The examples are tried in an order that begins with opening accounts and ends with parked events.
     let order = [
         "post /accounts",
         "post /accounts/{id}/credit",

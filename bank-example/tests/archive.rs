@@ -1,4 +1,4 @@
-//! The bank from one store into another: through a file, by the real program, also when it is killed on the way.
+//! The bank is moved from one store to another through a file, by the real program, which is also killed on the way.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod support;
@@ -20,9 +20,7 @@ use eventsourcing::testing::{ManualClock, Seed};
 use eventsourcing::{Codec, Id, OnFailure, Runner, RunningSystem, Stores};
 use jiff::Timestamp;
 use serde_json::Value;
-use support::{
-    Place, assert_consistent, assert_transfers_ended, money, record_what_nobody_can_read,
-};
+use support::{Place, assert_consistent, assert_transfers_ended, money, record_unreadable_event};
 use tempfile::TempDir;
 
 const KILLS: u32 = 20;
@@ -81,13 +79,13 @@ async fn start(url: &str, clock: Timestamp) -> RunningSystem<EventSourcedBank> {
     builder.start().await.unwrap()
 }
 
-/// So late that for the program, which goes by the clock of the machine, nothing is due.
+/// A clock by which no timer of the program is due, which uses the clock of the machine.
 fn morning() -> Timestamp {
     "2100-03-01T08:00:00Z".parse().unwrap()
 }
 
-/// Accounts, transfers of every kind, a timer that is pending, and an account that is parked. Returns that one, and the
-/// transfer that waits for another bank.
+/// Fills a bank with accounts, transfers of every kind, a pending timer, and a parked account. Returns the parked
+/// account, and the transfer that waits for another bank.
 async fn use_bank(url: &str, seed: Seed) -> (Id<Account>, Id<Transfer>) {
     let mut rng = seed.rng(7);
     for codec in [Codec::Json, Codec::MessagePack] {
@@ -112,7 +110,7 @@ async fn use_bank(url: &str, seed: Seed) -> (Id<Account>, Id<Transfer>) {
             let to = accounts[rng.usize(..5)];
 
             let amount = money(&format!("{}.{:02}", rng.u32(1..300), rng.u32(..100)));
-            // The bank may refuse, for example two equal accounts.
+            // The bank may reject it, for example because both accounts are the same.
             let _ = bank.accounts.transfer(from, to, amount).await;
             let _ = bank
                 .transfers
@@ -138,13 +136,13 @@ async fn use_bank(url: &str, seed: Seed) -> (Id<Account>, Id<Transfer>) {
         amount: money("20"),
     };
     let waiting = bank.transfers.request(order).await.unwrap();
-    record_what_nobody_can_read(&bank, mallory).await;
+    record_unreadable_event(&bank, mallory).await;
     bank.wait_until_caught_up().await.unwrap();
     bank.stop().await.unwrap();
     (mallory, waiting)
 }
 
-/// An archive without what may differ between two stores: positions, the log, the checksum.
+/// Returns the lines of an archive without the parts that differ between stores: positions, the log, the checksum.
 fn comparable(file: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(file).unwrap();
     let strip = |line: &str| {
@@ -189,7 +187,7 @@ async fn a_bank_goes_round_through_files_and_every_store_and_goes_on() {
         text(&first, &["export", name(&files[0])])
             .contains("and the positions of accounts, transfers, ledger")
     );
-    // On this server positions have holes: nothing but the order of events is the same.
+    // On this server positions have gaps, so only the order of the events is the same.
     text(server.url(), &["import", name(&files[0])]);
     text(server.url(), &["export", name(&files[1])]);
     let said = text(&last, &["import", name(&files[1])]);
@@ -201,7 +199,7 @@ async fn a_bank_goes_round_through_files_and_every_store_and_goes_on() {
     assert_same(&files[0], &files[1]);
     assert_same(&files[1], &files[2]);
 
-    // The transfer to the other bank is still waiting, and its time runs out once.
+    // The transfer to the other bank still waits, and its timeout comes once.
     for url in [&first, server.url(), &last] {
         let bank = start(url, morning() + TIMEOUT + Duration::from_secs(1)).await;
         bank.wait_until_caught_up().await.unwrap();
@@ -240,7 +238,7 @@ async fn a_bank_goes_round_through_files_and_every_store_and_goes_on() {
     assert_eq!(ledger(&first), ledger(&last));
 }
 
-/// An archive that is taken while everybody works is of one moment: what comes of it is right by itself.
+/// An archive that is taken while the bank is busy is of one moment, so it agrees with itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_archive_of_a_busy_bank_is_of_one_moment() {
     for place in Place::all_durable() {
@@ -276,7 +274,8 @@ async fn an_archive_of_a_busy_bank_is_of_one_moment() {
     }
 }
 
-/// Moves money for ever: so often that the bank is never idle, and so seldom that it comes to rest now and then.
+/// Moves money forever: often enough that the bank is never idle for long, rarely enough that it catches up now and
+/// then.
 async fn work(bank: Arc<RunningSystem<EventSourcedBank>>) {
     let mut accounts = Vec::new();
     for _ in 0..4 {
@@ -303,7 +302,7 @@ async fn work(bank: Arc<RunningSystem<EventSourcedBank>>) {
     }
 }
 
-/// A bank that takes a while to be imported.
+/// Exports a bank whose import takes a while.
 async fn large_bank(events: usize) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let stores =
@@ -365,7 +364,7 @@ async fn an_import_that_is_killed_again_and_again_ends_as_if_nothing_had_happene
                 kills += 1;
                 assert!(rounds < 40, "it is too fast to be killed");
             }
-            // Whatever became of it: run once more it is finished, or was.
+            // Run once more, the import is finished, or was before.
             text(&url, &["import", name(&file)]);
             assert_whole(&url, &file, &folder, number).await;
             if kills < KILLS {
@@ -458,7 +457,7 @@ async fn files_that_are_no_archives_are_refused_in_one_line() {
         format!("error: line {line}: the file is cut off within this line\n")
     );
     assert!(failure(&url, &["import", name(&gone)]).contains("cannot be read"));
-    // Nothing of it is in the store.
+    // No event of it is in the store.
     text(&url, &["import", name(&file)]);
     assert!(text(&url, &["import", name(&file)]).starts_with("this archive was imported before"));
     let other = sqlite(&folder, "other.db");

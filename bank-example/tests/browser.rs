@@ -1,7 +1,7 @@
-//! The pages in a real Chromium: with its script, without, and with the keyboard alone. What it shows is kept in
-//! `target/tmp/screenshots`; with `BANK_SCREENSHOTS=overwrite` the pictures of the README are made anew.
+//! The pages in a real Chromium: with the script, without it, and with the keyboard alone. Screenshots go to
+//! `target/tmp/screenshots`; with `BANK_SCREENSHOTS=overwrite` the pictures of the README are made again.
 
-#![allow(clippy::print_stderr, reason = "figures for whoever reads along")]
+#![allow(clippy::print_stderr, reason = "prints figures of the run")]
 
 #[path = "support/chromium.rs"]
 mod chromium;
@@ -15,17 +15,17 @@ use eventsourcing::OnFailure;
 use fantoccini::{Client, Locator};
 use serde_json::json;
 use support::{
-    Place, an_answer_before_its_transfer, assert_consistent, mend, money,
-    record_what_nobody_can_read,
+    Place, an_answer_before_its_transfer, append_missing, assert_consistent, money,
+    record_unreadable_event,
 };
 
-/// How late a page may show what somebody else has done.
+/// The time within which a page must show a change by another user.
 const LIVE: Duration = Duration::from_secs(1);
 
-/// A browser takes all the processors there are, and how fast a page follows is measured.
+/// A browser uses all processors, and some tests measure how fast a page follows.
 static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-/// A file: what another process writes shows too.
+/// A file, so that another process can write to it.
 fn place() -> Place {
     Place::all_durable()
         .into_iter()
@@ -34,7 +34,7 @@ fn place() -> Place {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn money_moves_before_ones_eyes_and_those_of_others() {
+async fn open_pages_show_movements_of_this_and_other_users() {
     let _turn = ONE_AT_A_TIME.lock().await;
     let place = place();
     let driver = Driver::start();
@@ -81,7 +81,7 @@ async fn money_moves_before_ones_eyes_and_those_of_others() {
     );
     screenshot(&client, "overdraft").await;
 
-    // A second tab, which nobody touches.
+    // A second tab, which is not touched.
     let first = client.window().await.expect("a tab");
     let second = client.new_window(true).await.expect("a tab").handle;
     client
@@ -139,7 +139,7 @@ async fn money_moves_before_ones_eyes_and_those_of_others() {
     client.close().await.expect("it closes");
 }
 
-/// Back through all versions of an account with the arrow keys.
+/// Goes back through all versions of an account with the arrow keys.
 async fn travel(client: &Client) {
     let slider = client.find(Locator::Css("#at")).await.expect("a slider");
     until_text(client, "#then-version", "9 of 9").await;
@@ -267,7 +267,7 @@ async fn the_keyboard_is_enough() {
     tab_to(&client, "credit-amount").await;
     type_keys(&client, "7.25\u{E007}").await;
     until_text(&client, "#ledger-balance", "7.25").await;
-    // The first stop of every page leads past the navigation.
+    // The first stop of the Tab key on every page skips the navigation.
     client.goto(&served.url("/system")).await.expect("a page");
     type_keys(&client, "\u{E004}").await;
     let skip = client.active_element().await.expect("an element");
@@ -279,7 +279,7 @@ async fn the_keyboard_is_enough() {
     served.stop().await;
 }
 
-/// Presses Tab until the field has the focus; every stop on the way is seen.
+/// Presses Tab until the field has the focus, and requires that every stop on the way is visible.
 async fn tab_to(client: &Client, id: &str) {
     for _ in 0..60 {
         type_keys(client, "\u{E004}").await;
@@ -304,7 +304,7 @@ async fn type_keys(client: &Client, keys: &str) {
         .expect("keys");
 }
 
-/// For each text that is seen: whether it stands out enough from what is behind it (WCAG 2.2, AA).
+/// A script that lists the visible texts whose contrast with the background is too low (WCAG 2.2, AA).
 const FAINT: &str = r#"
 const rgb = (text) => { const n = text.match(/[\d.]+/g).map(Number); return { r: n[0], g: n[1], b: n[2], a: n[3] ?? 1 }; };
 const light = ({ r, g, b }) => { const f = (c) => { c /= 255; return c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4; };
@@ -331,7 +331,7 @@ return [...document.querySelectorAll("input:not([type=hidden]), select, button, 
   .map((control) => control.outerHTML);
 "#;
 
-/// What reaches beyond the padding of what it stands in, and does not scroll for itself.
+/// A script that lists the elements that reach beyond the padding of their container and do not scroll.
 const SPILLED: &str = r#"
 const end = (element) => { const around = element.parentElement.closest(".card, .hero, main");
   return around.getBoundingClientRect().right - parseFloat(getComputedStyle(around).paddingRight); };
@@ -364,7 +364,7 @@ async fn pages_fit_on_a_phone_and_are_readable_by_day_and_by_night() {
         .await
         .expect("the followers catch up");
     let unlucky = other.accounts.open("Unlucky").await.expect("an account");
-    record_what_nobody_can_read(&other, unlucky).await;
+    record_unreadable_event(&other, unlucky).await;
     let phone = json!({ "mobileEmulation": { "deviceMetrics": { "width": 360, "height": 740, "pixelRatio": 2.0 } } });
     let by_day = driver
         .open(&["--blink-settings=preferredColorScheme=1"], phone.clone())
@@ -420,7 +420,7 @@ async fn pages_fit_on_a_phone_and_are_readable_by_day_and_by_night() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_parked_is_plain_to_see_and_can_be_given_up() {
+async fn parked_events_are_shown_and_can_be_discarded() {
     let _turn = ONE_AT_A_TIME.lock().await;
     let place = place();
     let driver = Driver::start();
@@ -438,7 +438,7 @@ async fn what_is_parked_is_plain_to_see_and_can_be_given_up() {
     until_text(&client, "#live-state", "Live").await;
     screenshot(&client, "system").await;
 
-    record_what_nobody_can_read(&other, id).await;
+    record_unreadable_event(&other, id).await;
     until_text(&client, "#trouble", "has parked events of 1 aggregate").await;
     until_text(&client, "#parked", "version 2 of Account").await;
     screenshot(&client, "parked").await;
@@ -466,7 +466,7 @@ async fn what_is_parked_is_plain_to_see_and_can_be_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_follower_that_has_stopped_is_plain_to_see_and_tries_again_at_the_press_of_a_button() {
+async fn a_stopped_follower_is_shown_and_can_be_resumed() {
     let _turn = ONE_AT_A_TIME.lock().await;
     let place = place();
     let driver = Driver::start();
@@ -484,7 +484,7 @@ async fn a_follower_that_has_stopped_is_plain_to_see_and_tries_again_at_the_pres
     screenshot(&client, "stopped").await;
     press(&client, "#resume-transfers").await;
     until_text(&client, ".done", "has retried, failed, and stopped").await;
-    mend(&other, missing).await;
+    append_missing(&other, missing).await;
     press(&client, "#resume-transfers").await;
     until_text(&client, ".done", "continues where it had stopped").await;
     until_text(&client, "#trouble", "All followers work").await;
@@ -558,7 +558,7 @@ async fn the_pictures_of_the_readme_show_a_bank_at_work() {
     served.stop().await;
 }
 
-/// Keeps a picture, and makes that of the README anew if that is asked for.
+/// Keeps a screenshot, and replaces that of the README if this is requested.
 async fn keep(client: &Client, name: &str) {
     let png = screenshot(client, &format!("readme-{name}")).await;
     if std::env::var("BANK_SCREENSHOTS").is_ok_and(|value| value == "overwrite") {

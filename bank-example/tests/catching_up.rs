@@ -1,7 +1,7 @@
-//! A follower that has fallen 100,000 events behind: how far behind it is, is shown while it catches up.
+//! A follower that is 100,000 events behind: its lag is shown while it catches up.
 //!
-//! `cargo test --release -p bank-example --test catching_up -- --nocapture` tells the rate.
-#![allow(clippy::print_stderr, reason = "figures for whoever reads along")]
+//! `cargo test --release -p bank-example --test catching_up -- --nocapture` prints the rate.
+#![allow(clippy::print_stderr, reason = "prints figures of the run")]
 
 mod support;
 
@@ -17,7 +17,7 @@ use support::{Place, money};
 const EVENTS: u64 = 100_000;
 const ACCOUNTS: u64 = 100;
 
-/// The part of the bank that records because of what it reads.
+/// The part of the bank that records events in reaction to others.
 #[derive(Debug, System)]
 struct Bookkeeping {
     #[expect(dead_code, reason = "it is followed")]

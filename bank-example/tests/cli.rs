@@ -1,4 +1,4 @@
-//! The bank on the command line: what it prints, how it fails, what it leaves behind.
+//! The bank on the command line: its output, its failures, and the files it leaves behind.
 
 #[path = "cli/backups.rs"]
 mod backups;
@@ -31,10 +31,10 @@ use bank_example::system::EventSourcedBank;
 use eventsourcing::store::{EventHash, LogChecksum, StreamId, Version};
 use eventsourcing::{Application, Root, Runner};
 use serde_json::Value;
-use support::{Place, schedule_what_no_transfer_reads};
+use support::{Place, schedule_unreadable_timer};
 use tempfile::TempDir;
 
-/// A bank in a folder of its own, in the store that is used without asking or in another.
+/// A bank in a folder of its own, in the default store or in another one.
 struct Bank {
     folder: TempDir,
     place: Option<Place>,
@@ -48,7 +48,7 @@ impl Bank {
         }
     }
 
-    /// One in each kind of store that outlives the program.
+    /// Creates one bank in each kind of store that outlives the program.
     fn all() -> [Self; 2] {
         [
             Self::new(),
@@ -141,7 +141,7 @@ impl Bank {
     }
 }
 
-/// The lines on standard error without those of the log, which begin with a time.
+/// Returns the lines on standard error that are not log lines, which begin with a time.
 fn beside(output: &Output) -> String {
     let text = std::str::from_utf8(&output.stderr).expect("UTF-8");
     let is_of_log = |line: &&str| {
@@ -206,9 +206,9 @@ fn a_transfer_in_steps_prints_its_id_and_is_listed() {
         assert_eq!(bank.json(&["transfers", id]), expected);
         assert_eq!(bank.json(&["account", &bob])["balance"], "15.00");
 
-        let nobody = "0190e2f1-8c4b-7a53-9d21-5f3b6c7d8e9f";
+        let missing = "0190e2f1-8c4b-7a53-9d21-5f3b6c7d8e9f";
         for (to, amount, part) in [
-            (nobody, "5", "was compensated"),
+            (missing, "5", "was compensated"),
             (&bob, "7", "was refused: insufficient funds"),
         ] {
             let output = bank.run(&["transfer", &alice, to, amount, "--in-steps"]);
@@ -225,7 +225,7 @@ fn a_transfer_in_steps_prints_its_id_and_is_listed() {
                 .contains("two different accounts")
         );
         assert!(
-            bank.fails(1, &["transfers", nobody])
+            bank.fails(1, &["transfers", missing])
                 .contains("does not exist")
         );
         assert!(bank.fails(2, &["transfers", "x"]).contains("is not an id"));
@@ -375,8 +375,8 @@ fn watching_shows_what_other_programs_record() {
     }
 }
 
-/// An event that nobody can read: the ledger stands before it, the rest of the bank goes on, and both can be seen.
-/// Writes an event into the log that nobody can read: that an account without a number was opened for a number.
+/// Writes an event that cannot be decoded: its owner is the number 7. The ledger stops before it, the rest of the bank
+/// goes on, and both are shown.
 fn with_garbage(bank: &Bank) {
     let garbage =
         "INSERT INTO eventsourcing_events SELECT position + 100, zeroblob(16), category, 1, name, schema_version,
@@ -388,7 +388,7 @@ fn with_garbage(bank: &Bank) {
 const GARBAGE_ID: &str = "00000000-0000-0000-0000-000000000000";
 
 #[test]
-fn an_event_that_cannot_be_read_is_put_aside_and_the_others_go_on() {
+fn an_unreadable_event_is_parked_and_other_events_are_processed() {
     let bank = Bank::new();
     let alice = bank.open("Alice");
     bank.text(&["credit", &alice, "20"]);
@@ -467,7 +467,7 @@ fn an_event_that_cannot_be_read_is_put_aside_and_the_others_go_on() {
     );
     assert!(unknown.contains("activity has not parked"), "{unknown}");
     assert!(
-        bank.fails(2, &["parked", "retry", "nobody", "all"])
+        bank.fails(2, &["parked", "retry", "missing", "all"])
             .contains("ledger, activity, summaries")
     );
     assert!(
@@ -508,7 +508,7 @@ fn an_event_that_cannot_be_read_is_put_aside_and_the_others_go_on() {
 }
 
 #[test]
-fn a_timer_that_cannot_be_read_is_put_aside_retried_and_given_up() {
+fn an_unreadable_timer_is_parked_retried_and_discarded() {
     for bank in Bank::all() {
         bank.text(&[]);
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -517,7 +517,7 @@ fn a_timer_that_cannot_be_read_is_put_aside_retried_and_given_up() {
                 .await
                 .expect("a store");
             for key in ["one", "other"] {
-                schedule_what_no_transfer_reads(&*stores.store(), key).await;
+                schedule_unreadable_timer(&*stores.store(), key).await;
             }
         });
         let parked = bank.json(&["parked"]);
@@ -632,7 +632,7 @@ fn followers_that_work_are_shown_at_the_end_of_the_log() {
     }
 }
 
-/// A program that serves runs the followers; whoever looks need not.
+/// A program that serves runs the followers, and other programs show which process it is.
 #[test]
 fn the_process_that_runs_a_follower_is_shown_to_others() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -689,7 +689,7 @@ fn the_process_that_runs_a_follower_is_shown_to_others() {
         assert_eq!(
             bank.json(&["followers"])[0]["holder"],
             Value::Null,
-            "nobody runs it under a lease any more"
+            "no process runs it under a lease any more"
         );
     }
 }
@@ -754,7 +754,7 @@ fn named_follower<'a>(followers: &'a Value, name: &str) -> &'a Value {
         .expect("a follower of this name")
 }
 
-/// The output as text and as JSON, and the one line on stderr.
+/// Returns the output as text and as JSON, and the one line on standard error.
 fn verify_fails(bank: &Bank, arguments: &[&str]) -> (String, Value, String) {
     let text = bank.run(arguments);
     let json = bank.run(&[&["--json"], arguments].concat());
@@ -1031,7 +1031,7 @@ fn the_bank_refuses_with_1() {
         let alice = bank.open("Alice");
         let bob = bank.open("Bob");
 
-        let nobody = "0190e2f1-8c4b-7a53-9d21-5f3b6c7d8e9f";
+        let missing = "0190e2f1-8c4b-7a53-9d21-5f3b6c7d8e9f";
         assert!(
             bank.fails(1, &["debit", &alice, "1"])
                 .contains("insufficient funds: the balance is 0.00, 1.00")
@@ -1054,13 +1054,13 @@ fn the_bank_refuses_with_1() {
             bank.fails(1, &["transfer", &alice, &bob, amount]);
         }
         for command in [
-            &["credit", nobody, "1"][..],
-            &["account", nobody],
-            &["history", nobody],
+            &["credit", missing, "1"][..],
+            &["account", missing],
+            &["history", missing],
         ] {
             assert!(
                 bank.fails(1, command)
-                    .contains(&format!("Account {nobody} does not exist"))
+                    .contains(&format!("Account {missing} does not exist"))
             );
         }
         assert!(

@@ -1,8 +1,8 @@
-//! A bank over three releases: an event gets a field, one is renamed, one is split and one retired. What an earlier release has
-//! written, every later one reads, on every store.
+//! A bank over three releases: an event gets a field, one is renamed, one is split and one retired. Each release reads
+//! the events of all earlier ones, on every store.
 //!
-//! The releases stand in `releases`. What the first two have written is kept there besides, as databases, so that it cannot
-//! change with the code that once wrote it; `BANK_RELEASES=overwrite` writes them anew.
+//! The code of the releases is in `releases`, together with databases that the first two have written, which cannot
+//! change with the code; `BANK_RELEASES=overwrite` writes them again.
 
 #[path = "releases/first.rs"]
 mod first;
@@ -28,7 +28,7 @@ async fn open(url: &str) -> Stores {
         .expect("the store opens")
 }
 
-/// In one go, so that a place in memory is there for all releases.
+/// Opens all stores at once, so that all releases share the store in memory.
 async fn places() -> Vec<(Stores, Place)> {
     let mut places = Vec::new();
     for place in Place::all() {
@@ -37,9 +37,9 @@ async fn places() -> Vec<(Stores, Place)> {
     places
 }
 
-/// What is in the accounts of the first three customers after `rounds` of a release that has four kinds of events.
+/// Returns the balances of the first three customers after `rounds` of a release that has four kinds of events.
 fn expected(books: &Books, rounds: u8) -> Vec<Money> {
-    // A round is +a, +a - a/2, nothing, -a; and each release writes two of them to the accounts that are there.
+    // A round is +a, +a - a/2, nothing, -a; each release writes two rounds to the accounts that exist.
     let mut balances: Vec<_> = books.0.values().copied().collect();
     balances.sort();
     let amounts = ["1.50", "2.50", "3.50"].map(money);
@@ -101,7 +101,7 @@ async fn each_release_goes_on_where_the_one_before_it_has_stopped() {
     }
 }
 
-/// A database that was written when the release was the current one.
+/// Returns the path of a database that was written when the release was the current one.
 fn kept(release: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/releases")
@@ -146,7 +146,7 @@ async fn databases_that_were_kept_are_read_by_every_later_release() {
     }
 }
 
-/// What the first release had in its accounts, in the order of their ids, which is that of time.
+/// The balances of the first release, in the order of the ids, which is that of time.
 const FIRST: [&str; 3] = ["1.50", "2.50", "3.50"];
 
 #[test]

@@ -1,7 +1,7 @@
 //! A hundred kills: four processes credit accounts and run the followers, and one after the other is killed at a random
-//! moment and started again. In the end the ledger and the read models are what the log says.
+//! moment and started again. In the end the ledger and the read models agree with the log.
 
-#![allow(clippy::print_stderr, reason = "figures for whoever reads along")]
+#![allow(clippy::print_stderr, reason = "prints figures of the run")]
 
 mod support;
 
@@ -21,12 +21,12 @@ use support::{Place, assert_consistent, money};
 const CHILD: &str = "BANK_TEST_CHILD";
 const LEASE: Duration = Duration::from_millis(300);
 
-/// Who is killed how often.
+/// The parameters of a run.
 #[derive(Clone, Copy)]
 struct Storm {
     kills: u64,
     processes: u64,
-    /// How many credits a process gives at once.
+    /// The number of concurrent credits of a process.
     hands: u64,
     accounts: usize,
 }
@@ -68,7 +68,7 @@ async fn child_credits_and_follows_until_it_is_killed() {
     join_all(std::iter::repeat_with(hand).take(hands)).await;
 }
 
-/// A child process, and a thread that counts what it acknowledges. Killed when it is dropped.
+/// A child process, and a thread that counts its acknowledged credits. Killed when it is dropped.
 struct Teller {
     child: Child,
     acknowledged: Option<JoinHandle<u64>>,
@@ -88,7 +88,7 @@ impl Teller {
             .spawn()
             .expect("a child process");
         let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
-        // The test harness prints lines of its own, the first of which may share a line with ours.
+        // The test harness prints lines of its own, the first of which may share a line with the child's.
         let count = || {
             stdout
                 .lines()
@@ -102,7 +102,7 @@ impl Teller {
         }
     }
 
-    /// Kills it, if it still lives as it should, and says how many credits it acknowledged.
+    /// Kills the process, which must be alive, and returns the number of its acknowledged credits.
     fn kill(mut self) -> u64 {
         assert!(
             self.child.try_wait().expect("a child").is_none(),
@@ -124,7 +124,7 @@ impl Drop for Teller {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_100_kills_ledger_summaries_and_feed_are_what_the_log_says() {
+async fn after_100_kills_ledger_summaries_and_feed_agree_with_the_log() {
     Storm {
         kills: 100,
         processes: 4,
@@ -135,9 +135,9 @@ async fn after_100_kills_ledger_summaries_and_feed_are_what_the_log_says() {
     .await;
 }
 
-/// Commands that wait for each other are written in one append.
+/// Commands that wait for each other share an append.
 #[tokio::test(flavor = "multi_thread")]
-async fn commands_written_together_are_written_once_whoever_is_killed() {
+async fn commands_of_one_append_are_recorded_once_while_processes_are_killed() {
     Storm {
         kills: 30,
         processes: 2,
@@ -190,10 +190,10 @@ impl Storm {
             let unheard = unheard.unwrap_or_else(|| {
                 panic!("{acknowledged} were acknowledged, {movements} are there")
             });
-            // Each kill may have come between a commit and its acknowledgement, of each hand's credit.
+            // Each kill may have come between a commit and its acknowledgement, once for each concurrent credit.
             assert!(
                 unheard <= (kills + processes) * hands,
-                "{unheard} credits nobody asked for"
+                "{unheard} credits without a command"
             );
             assert!(
                 acknowledged > kills,

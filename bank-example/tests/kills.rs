@@ -1,6 +1,6 @@
-//! Timers and transfers in steps in processes that are killed, again and again: everything happens, once.
+//! Timers and transfers in steps in processes that are killed again and again: everything happens once.
 //!
-//! The children are this very test program, told by a variable in which store they work.
+//! The children are this test program itself; a variable names the store.
 
 mod support;
 
@@ -26,10 +26,10 @@ use serde::{Deserialize, Serialize};
 use support::{Place, assert_consistent, assert_transfers_ended, money};
 
 const CHILD: &str = "BANK_TEST_CHILD";
-/// So short that the next process takes over soon after one was killed.
+/// A short lease, so that another process takes over soon after a kill.
 const LEASE: Duration = Duration::from_millis(100);
 
-/// After so many the rest is left in peace, so that the test ends.
+/// The number of kills after which no process is killed any more, so that the test ends.
 const KILLS_MAX: usize = 12;
 
 /// A process that runs `test` of this program. Killed when it is dropped.
@@ -56,7 +56,7 @@ impl Drop for Process {
     }
 }
 
-/// In a child process that runs `test`: the store it works in.
+/// Returns the store of a child process that runs `test`, or `None` in the parent.
 fn in_child(test: &str) -> Option<String> {
     std::env::var(CHILD)
         .ok()?
@@ -65,8 +65,8 @@ fn in_child(test: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// Has processes run `test`, two at a time, one of which is killed every now and then, until `is_done`. Returns how many
-/// were killed.
+/// Runs `test` in processes, two at a time, one of which is killed every now and then, until `is_done`. Returns the
+/// number of kills.
 async fn kill_until(
     test: &str,
     url: &str,
@@ -77,7 +77,7 @@ async fn kill_until(
     let mut kills = 0;
     let done = async {
         while !is_done().await {
-            // It takes a moment to start, and some shall live for a moment longer.
+            // A process takes a moment to start, and some shall live a moment longer.
             tokio::time::sleep(Duration::from_millis(random.u64(20..600))).await;
             if kills < KILLS_MAX {
                 processes[random.usize(..2)] = Process::start(test, url);
@@ -165,7 +165,7 @@ impl Timers for Breakfasts {
 
 #[derive(System)]
 struct Kitchen {
-    #[expect(dead_code, reason = "whoever boils eggs is another process")]
+    #[expect(dead_code, reason = "another process boils the eggs")]
     #[application(aggregates(Egg))]
     eggs: Eggs,
 
@@ -194,7 +194,7 @@ async fn child_serves_eggs_until_it_is_killed() {
     std::future::pending::<()>().await;
 }
 
-/// What was served, in the order of the log.
+/// Returns the served eggs, in the order of the log.
 async fn served(eggs: &Application) -> Vec<RecordedEvent<Breakfast>> {
     let query = LogQuery::after(Position::ZERO)
         .categories([Breakfast::NAME])
@@ -208,7 +208,7 @@ async fn served(eggs: &Application) -> Vec<RecordedEvent<Breakfast>> {
 
 /// 1,000 timers become due while processes are killed; 100 more are cancelled before that.
 #[tokio::test(flavor = "multi_thread")]
-async fn of_1_000_timers_each_is_dealt_with_once_however_often_processes_are_killed() {
+async fn each_of_1_000_timers_is_processed_once_while_processes_are_killed() {
     let seed = Seed::from_env();
     let mut random = seed.rng(0);
     for place in Place::all_durable() {
@@ -222,7 +222,7 @@ async fn of_1_000_timers_each_is_dealt_with_once_however_often_processes_are_kil
         let mut expected = BTreeSet::new();
         for numbers in (0..EGGS).collect::<Vec<_>>().chunks(50) {
             for number in numbers {
-                // Late enough that the cancelled ones are cancelled before they are due.
+                // Due late enough that the cancelled timers are cancelled before.
                 let is_raw = number % 11 == 0;
                 let ready = begin
                     + Duration::from_millis(if is_raw {
@@ -314,7 +314,7 @@ async fn every_transfer_ends_and_no_money_is_lost_however_often_processes_are_ki
         let mut is_done = async |random: &mut fastrand::Rng| {
             for _ in 0..10 {
                 if requested < TRANSFERS {
-                    // Some to nobody, and some of more than there is.
+                    // Some transfers go to an unknown account, and some exceed the balance.
                     let from = random.usize(..4);
                     let to = if random.u8(..5) == 0 {
                         Id::new()
@@ -375,7 +375,7 @@ async fn all_ended(transfers: &Application) -> bool {
     true
 }
 
-/// What each account has is what its transfers have moved.
+/// Requires that each account has what its transfers have moved.
 async fn assert_each_is_moved_once(bank: &EventSourcedBank) {
     let mut expected: BTreeMap<Id<Account>, Money> = BTreeMap::new();
     for id in bank

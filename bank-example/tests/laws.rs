@@ -1,4 +1,4 @@
-//! The laws of event sourcing, for all that the bank is made of.
+//! The laws of event sourcing, for every part of the bank.
 
 use bank_example::application::accounts::AccountService;
 use bank_example::application::ledger::LedgerService;
@@ -18,7 +18,7 @@ laws!(policy LedgerService: Account);
 laws!(policy AccountService: Transfer, given = [Account]);
 laws!(policy TransferService: Leg, given = [Transfer]);
 
-/// What happens when accounts and transfers are asked for it, for any amount.
+/// The laws of the decisions of accounts and transfers, for any amount.
 mod as_decided {
     use super::*;
 
@@ -26,7 +26,7 @@ mod as_decided {
     laws!(Transfer, decide = [Transfer::answer, Transfer::time_out]);
 }
 
-/// What has been stored in each version of each event.
+/// The schema lock, with the stored form of each version of each event.
 fn locked() -> SchemaLock {
     SchemaLock::read(concat!(env!("CARGO_MANIFEST_DIR"), "/events.lock.json"))
         .expect("the lock is committed")

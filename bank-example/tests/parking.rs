@@ -1,7 +1,7 @@
-//! One event in a thousand cannot be dealt with: the others go on, and after the mistake is mended a retry brings everything
-//! to what it should have been. On every store, for a policy and for a read model in a SQL database.
+//! One event in a thousand cannot be processed: the others are, and after the fix a retry makes up for everything. On
+//! every store, for a policy and for a read model in a SQL database.
 
-#![allow(clippy::print_stderr, reason = "figures for whoever reads along")]
+#![allow(clippy::print_stderr, reason = "prints figures of the run")]
 
 mod support;
 
@@ -24,8 +24,8 @@ use eventsourcing::{
 use serde_json::json;
 use support::{Place, money};
 
-/// Whether the mistake is mended.
-static MENDED: AtomicBool = AtomicBool::new(false);
+/// `true` after the mistake is fixed.
+static FIXED: AtomicBool = AtomicBool::new(false);
 
 /// Held by the test whose mistake it is.
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -43,7 +43,7 @@ enum Mistake {
 fn meet(event: &RecordedEvent<Account>) -> Result<(), Mistake> {
     let is_bad =
         matches!(event.payload, AccountEvent::Credited { amount } if amount == money("666.66"));
-    if is_bad && !MENDED.load(Ordering::Relaxed) {
+    if is_bad && !FIXED.load(Ordering::Relaxed) {
         Err(Mistake::Beast)
     } else {
         Ok(())
@@ -73,7 +73,7 @@ impl Policy<Account> for Superstitious {
     }
 }
 
-/// Summaries with the same one.
+/// Summaries with the same mistake.
 #[derive(Debug)]
 struct SuperstitiousSummaries(AccountSummaries);
 
@@ -97,7 +97,7 @@ impl SqlProjection<Account> for SuperstitiousSummaries {
         tx: &mut Tx<'_>,
     ) -> Result<(), Mistake> {
         self.0.project(event, tx).await?;
-        // After it has written, so that what is undone shows.
+        // The error comes after the write, so that a missing rollback would show.
         meet(event)
     }
 }
@@ -132,7 +132,7 @@ async fn one_bad_event_in_a_thousand_delays_nothing_else_and_a_retry_brings_equa
     const EVENTS: usize = 3_000;
     let _turn = TURN.lock().await;
     for place in Place::all() {
-        MENDED.store(false, Ordering::Relaxed);
+        FIXED.store(false, Ordering::Relaxed);
         let bank = Arc::new(start(&place).await);
         let mut ids = Vec::new();
         for number in 0..ACCOUNTS {
@@ -182,7 +182,7 @@ async fn one_bad_event_in_a_thousand_delays_nothing_else_and_a_retry_brings_equa
             let held: u64 = parked.iter().map(|parked| parked.waiting).sum();
             assert!(held > 0, "what comes later on these accounts waits");
         }
-        MENDED.store(true, Ordering::Relaxed);
+        FIXED.store(true, Ordering::Relaxed);
         for name in FOLLOWERS {
             let parking = bank.parking(name).expect("a follower").by("the test");
             for parked in parking.list().await.expect("an answer") {
@@ -198,7 +198,7 @@ async fn one_bad_event_in_a_thousand_delays_nothing_else_and_a_retry_brings_equa
         let verification = bank.verify().await.expect("an answer");
         assert!(verification.agrees(), "{verification}");
         Arc::into_inner(bank)
-            .expect("nobody else has it")
+            .expect("no other owner is left")
             .stop()
             .await
             .expect("a graceful end");
@@ -272,10 +272,10 @@ async fn assert_equal_to_the_log(bank: &RunningSystem<Bank>, ids: &[Id<Account>]
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_people_gave_up_or_edited_is_known_when_contents_are_verified() {
+async fn verification_of_contents_knows_discarded_and_edited_events() {
     let _turn = TURN.lock().await;
     for place in Place::all() {
-        MENDED.store(false, Ordering::Relaxed);
+        FIXED.store(false, Ordering::Relaxed);
         let bank = start(&place).await;
         let mut ids = Vec::new();
         for owner in ["Ann", "Ben", "Cid"] {
@@ -304,20 +304,20 @@ async fn what_people_gave_up_or_edited_is_known_when_contents_are_verified() {
         parking
             .discard(&ids[0].stream(), "a test")
             .await
-            .expect("it is given up");
+            .expect("the event is discarded");
         parking
             .retry(&ids[0].stream())
             .await
-            .expect("what waits is dealt with");
+            .expect("the waiting events are processed");
         parking
             .retry_edited(&ids[1].stream(), json!({ "amount": "6.66" }))
             .await
             .expect("it is edited");
-        MENDED.store(true, Ordering::Relaxed);
+        FIXED.store(true, Ordering::Relaxed);
         parking
             .retry(&ids[2].stream())
             .await
-            .expect("it is dealt with");
+            .expect("the event is processed");
         assert!(bank.verify().await.expect("an answer").agrees());
         let compared = contents().await;
         assert!(compared.agrees(), "{compared}");

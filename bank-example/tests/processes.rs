@@ -1,6 +1,6 @@
 //! The bank in several processes at once, and in one that is killed.
 //!
-//! The children are this very test program, told by a variable which account to credit and in which store.
+//! The children are this test program itself; a variable names the account and the store.
 
 mod beside_writers;
 mod support;
@@ -42,7 +42,7 @@ fn child(test: &str, url: &str, account: Id<Account>) -> Child {
         .expect("a child process")
 }
 
-/// In a child process: the bank it works on and the account.
+/// Returns the bank and the account of a child process, or `None` in the parent.
 async fn in_child() -> Option<(RunningSystem<EventSourcedBank>, Id<Account>)> {
     let told = std::env::var(CHILD).ok()?;
     let (account, url) = told.split_once(' ').expect("an account and a store");
@@ -140,7 +140,7 @@ async fn after_kill_9_everything_agrees_and_nothing_acknowledged_is_lost() {
     }
 }
 
-/// How many credits a child acknowledged before it was killed, `delay` after its start.
+/// Returns how many credits a child acknowledged before it was killed, `delay` after its start.
 fn killed_after(delay: Duration, url: &str, account: Id<Account>) -> u64 {
     let mut child = child("child_credits_until_it_is_killed", url, account);
     let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
@@ -151,7 +151,7 @@ fn killed_after(delay: Duration, url: &str, account: Id<Account>) -> u64 {
             .and_then(|()| child.wait())
             .expect("the child is killed")
     });
-    // The test harness prints lines of its own, the first of which may share a line with ours.
+    // The test harness prints lines of its own, the first of which may share a line with the child's.
     let acknowledged = stdout
         .lines()
         .map_while(Result::ok)
@@ -218,8 +218,8 @@ fn signal(name: &str, process: &Child) {
     assert!(sent.expect("a shell").success());
 }
 
-/// Stops the process at a moment when others can still credit the account, and credits it once. A process that is
-/// stopped in the middle of a commit to SQLite holds the lock of the file, and nobody can write.
+/// Stops the process at a moment when other processes can still credit the account, and credits it once. A process that
+/// is stopped in the middle of a commit to SQLite holds the lock of the file, and no process can write.
 async fn pause(process: &Child, accounts: &AccountService, account: Id<Account>) {
     let request = accounts.command(CommandId::new());
     loop {
@@ -236,7 +236,8 @@ async fn pause(process: &Child, accounts: &AccountService, account: Id<Account>)
     }
 }
 
-/// Whoever runs the ledger is stopped for longer than its lease, another takes over, and the first one comes back.
+/// The process that runs the ledger is stopped for longer than its lease, another one takes over, and the first one
+/// continues.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paused_and_resumed_process_does_nothing_twice() {
     for place in Place::all_durable() {
@@ -264,7 +265,7 @@ async fn a_paused_and_resumed_process_does_nothing_twice() {
                 }
             };
             let in_time = tokio::time::timeout(Duration::from_secs(30), taken_over).await;
-            assert!(in_time.is_ok(), "nobody took over in round {round}");
+            assert!(in_time.is_ok(), "no process took over in round {round}");
             signal("CONT", paused);
         }
         for Follower(child) in &mut followers {

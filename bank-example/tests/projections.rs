@@ -1,6 +1,6 @@
-//! Read models in SQL databases, on every store: exactly once, built anew without a pause, found again after a crash.
+//! Read models in SQL databases, on every store: exactly once, rebuilt without a pause, continued after a crash.
 
-#![allow(clippy::print_stderr, reason = "figures for whoever reads along")]
+#![allow(clippy::print_stderr, reason = "prints figures of the run")]
 
 #[path = "projections/names.rs"]
 mod names;
@@ -25,7 +25,7 @@ use eventsourcing::{
 };
 use support::{Place, money};
 
-/// How often each account was credited, in the first version.
+/// Counts the credits of each account, in the first version.
 #[derive(Debug, Deref, From)]
 struct Credits(ReadModel);
 
@@ -85,7 +85,7 @@ struct Bank {
     credits: Credits,
 }
 
-/// The same in a later release: each credit counts ten, and there is another table.
+/// Counts each credit ten times, in a later release, which also has another table.
 #[derive(Debug, Deref, From)]
 struct TenfoldCredits(ReadModel);
 
@@ -147,7 +147,7 @@ async fn start<S: System>(stores: &Stores, runner: Runner) -> RunningSystem<S> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_wrote_reads_what_came_of_it() {
+async fn a_writer_reads_its_own_writes() {
     for place in Place::all() {
         let stores = stores(&place).await;
         for runner in [Runner::inline(), Runner::concurrent()] {
@@ -226,7 +226,7 @@ async fn waiting_is_right_across_processes_and_ends_with_a_typed_error() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failing_statement_stops_the_follower_and_leaves_nothing() {
-    /// Breaks at the third credit, and keeps quiet about it.
+    /// Ignores a failed statement at the third credit.
     #[derive(Debug, Deref, From)]
     struct Quiet(ReadModel);
 
@@ -341,7 +341,7 @@ async fn only_read_models_in_a_database_are_built_anew() {
     let refusal = bank
         .rebuild("nothing")
         .await
-        .expect_err("nobody")
+        .expect_err("no-such-follower")
         .to_string();
     assert!(
         refusal.contains(
@@ -512,8 +512,7 @@ async fn a_build_that_fails_says_so_and_the_old_version_answers() {
     }
 }
 
-/// How often each account was credited with 1 or more. Others come in and change nothing: what is built is large, and the
-/// tests end before long.
+/// Counts the credits of 1 or more. Other events change nothing, so that a large rebuild does not take long.
 #[derive(Debug, Deref, From)]
 struct LargeCredits(ReadModel);
 
@@ -663,7 +662,7 @@ async fn a_read_model_of_200_000_events_is_built_beside_live_writes_and_every_qu
             place.url()
         );
         Arc::into_inner(bank)
-            .expect("nobody else has it")
+            .expect("no other owner is left")
             .stop()
             .await
             .expect("a graceful end");
@@ -702,7 +701,7 @@ async fn a_build_goes_on_where_it_stopped() {
     }
 }
 
-/// A process that builds a read model anew is killed in the middle; the next one goes on, and what it shows is right.
+/// A process that rebuilds a read model is killed in the middle; the next one continues, and its result is right.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_build_that_was_killed_goes_on() {
     let mut random = Seed::from_env().rng(0);

@@ -1,5 +1,5 @@
-//! An aggregate gets another stored name, over two releases: one that reads both and writes the old one, and one that writes the
-//! new one. Streams go on under the name they were begun with, on every store.
+//! An aggregate gets another stored name, over two releases: one that reads both and writes the old name, and one that
+//! writes the new one. Streams keep the name they were begun with, on every store.
 
 mod support;
 

@@ -1,7 +1,8 @@
-//! A rolling upgrade: processes of the second and of the third release run on one PostgreSQL at the same time, and the old ones
-//! are replaced one by one. Everybody writes, nothing stops, nothing is lost.
+//! A rolling upgrade: processes of the second and of the third release run on one PostgreSQL at the same time, and the
+//! old ones are replaced one by one. All of them write, none stops, nothing is lost.
 //!
-//! The children are this very test program. `BANK_UPGRADE_SECONDS` says how long it takes; 5 unless given, 30 before a release.
+//! The children are this test program itself. `BANK_UPGRADE_SECONDS` is the length of the upgrade: 5 unless given, 30
+//! before a release.
 #![allow(
     clippy::print_stdout,
     reason = "children report on it, and figures are for people"
@@ -32,7 +33,7 @@ use uuid::Uuid;
 
 const CHILD: &str = "BANK_UPGRADE_CHILD";
 const LEASE: Duration = Duration::from_millis(500);
-/// How many accounts everybody writes to.
+/// The number of accounts that all processes write to.
 const SHARED: usize = 4;
 
 fn seconds() -> u64 {
@@ -40,16 +41,16 @@ fn seconds() -> u64 {
         .map_or(5, |seconds| seconds.parse().expect("a number of seconds"))
 }
 
-/// What a child has written, and was told to have been written.
+/// The writes of a child that were acknowledged.
 #[derive(Default)]
 struct Written {
-    /// By account.
+    /// The number of acknowledged credits by account.
     changes: BTreeMap<Uuid, Money>,
     /// Commands that were refused because a newer release has written to the account.
     refused: u64,
 }
 
-/// Writes to an account of its own, and to those of all, until nobody listens any more.
+/// Writes to an account of its own and to the shared ones, until the parent closes the pipe.
 async fn write_until<A: Write>(
     accounts: &Application,
     shared: &[Uuid],
@@ -70,7 +71,7 @@ async fn write_until<A: Write>(
         let amount = money("0.50") * Money::from(1 + number as u64 % 7);
         let event = std::sync::Mutex::new(None);
         let decide = |account: &A| {
-            *event.lock().expect("nobody panics") =
+            *event.lock().expect("no holder panics") =
                 Some(A::change(&account.write(number, amount)).unwrap_or(ZERO));
             Ok::<_, std::convert::Infallible>(account.write(number, amount))
         };
@@ -78,7 +79,7 @@ async fn write_until<A: Write>(
             Ok(_) => {
                 let change = event
                     .into_inner()
-                    .expect("nobody panics")
+                    .expect("no holder panics")
                     .expect("it decided");
                 *written.changes.entry(id.as_uuid()).or_default() += change;
             }
@@ -172,7 +173,7 @@ impl Process {
         }
     }
 
-    /// Ends it as an operator would, and returns what it has written.
+    /// Ends the process as an operator would, and returns its writes.
     fn stop(mut self) -> Written {
         drop(self.stdin.take());
         assert!(

@@ -16,7 +16,7 @@ fn stored_events_stay_readable() {
     SystemSchema::of::<EventSourcedBank>().assert_locked("events.lock.json");
 }
 
-/// How many samples of the aggregate there are, all of which come out as one event.
+/// Returns the number of samples of the aggregate, each of which is decoded to one event.
 fn decoded<A: Aggregate>(lock: &SchemaLock) -> usize {
     let samples = lock.samples::<A>().map(|sample| {
         sample

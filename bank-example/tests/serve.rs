@@ -1,4 +1,4 @@
-//! `bank-example serve` as a process: where it listens, what it answers, what it logs, how it ends.
+//! `bank-example serve` as a process: its address, its answers, its log, its end.
 
 #[path = "serve/proxies.rs"]
 mod proxies;
@@ -35,7 +35,7 @@ fn run(place: &Place, arguments: &[&str]) -> Output {
     command(place, arguments).output().expect("the bank runs")
 }
 
-/// What it prints.
+/// Returns the output of the program.
 fn text(place: &Place, arguments: &[&str]) -> String {
     let output = run(place, arguments);
     assert!(
@@ -65,7 +65,7 @@ fn fails(place: &Place, code: i32, arguments: &[&str]) -> String {
     line
 }
 
-/// What a server answers to a request without a body.
+/// Returns the answer of a server to a request without a body.
 fn ask(address: &str, request: &str) -> String {
     let mut socket = TcpStream::connect(address).expect("it listens");
     socket
@@ -162,7 +162,7 @@ fn a_served_bank_answers_until_it_is_told_to_stop() {
                 request(&format!("/accounts/{alice}?at=1"))
             ),
         );
-        // Somebody listens, and does not keep it from ending.
+        // An open stream does not keep the bank from ending.
         let mut listening = TcpStream::connect(&address).expect("it listens");
         listening
             .write_all(format!("{}\r\n{admitted}\r\n\r\n", request("/live")).as_bytes())
@@ -171,7 +171,7 @@ fn a_served_bank_answers_until_it_is_told_to_stop() {
         listening.read_exact(&mut first).expect("an answer");
         assert_eq!(&first, b"HTTP/1.1 200");
 
-        // Somebody else begins a request and never ends it.
+        // A request that begins and never ends does not, either.
         let mut slow = TcpStream::connect(&address).expect("it listens");
         slow.write_all(b"GET / HTTP/1.1\r\nHost: ")
             .expect("it reads");
@@ -201,7 +201,7 @@ fn a_served_bank_answers_until_it_is_told_to_stop() {
     }
 }
 
-/// What a 500 says about the log is true, without `RUST_LOG`, and there are no colours in a file.
+/// The cause of a 500 is in the log, without `RUST_LOG`, and a file has no colours.
 #[test]
 fn a_problem_of_the_bank_is_in_its_log() {
     let place = &Place::all_durable()[0];

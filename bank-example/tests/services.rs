@@ -13,7 +13,7 @@ use eventsourcing::store::{CommandId, EventStore as _, Load, Position, Version};
 use eventsourcing::{Aggregate, Application, CommandError, Id, Runner, Stores};
 use support::{Place, assert_consistent, money};
 
-/// Every store the bank runs on, empty. The places live as long as the stores are used.
+/// Opens every store the bank runs on, empty. The places must live as long as the stores are used.
 async fn stores() -> (Vec<Place>, Vec<Stores>) {
     let mut places = Vec::new();
     let mut stores = Vec::new();
@@ -74,7 +74,7 @@ async fn a_command_that_was_refused_stays_refused_and_one_that_was_carried_out_d
             .await
             .expect("the bank starts");
         let alice = bank.accounts.open("Alice").await.expect("an account");
-        // What is in memory is another process to nobody.
+        // A store in memory has no other process.
         let other = match place.url() {
             "memory:" => (*bank.accounts).clone(),
             url => {

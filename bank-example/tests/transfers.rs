@@ -1,4 +1,5 @@
-//! Transfers in steps: every one ends, and money is neither made nor lost, whatever the banks do and however late.
+//! Transfers in steps: every transfer ends, and no money is created or lost, whatever the banks answer and however
+//! late.
 
 mod support;
 
@@ -137,7 +138,7 @@ async fn every_transfer_ends_within_one_store_and_across_stores() {
 }
 
 #[tokio::test]
-async fn what_makes_no_sense_is_refused_before_it_begins() {
+async fn an_invalid_transfer_is_refused_before_it_begins() {
     let bank = EventSourcedBank::start(arrangements()[0].clone(), Runner::inline())
         .await
         .expect("the bank starts");
@@ -311,7 +312,7 @@ impl Giro {
     }
 }
 
-/// What the other bank says.
+/// The answer of the other bank.
 #[derive(Aggregate, Serialize, Deserialize)]
 struct Reply {}
 
@@ -363,7 +364,7 @@ impl Policy<Transfer> for Partner {
     }
 }
 
-/// Leads the transfers of both banks.
+/// Runs the transfers of both banks.
 #[derive(Debug, Deref, From)]
 struct BothBanks(TransferService);
 
@@ -426,7 +427,7 @@ struct TwoBanks {
     ledger: LedgerService,
 }
 
-/// The same without the other bank: as if it were not there for a while.
+/// The same system without the other bank, as if that were down for a while.
 #[derive(System)]
 #[system(name = "TwoBanks")]
 struct OneBankOnly {
@@ -444,7 +445,7 @@ struct OneBankOnly {
     ledger: LedgerService,
 }
 
-/// Two banks, whose time stands still. Each application has a store of its own.
+/// Two banks with a stopped clock. Each application has a store of its own.
 struct Banks {
     stores: Stores,
     clock: ManualClock,
@@ -512,7 +513,7 @@ impl Banks {
         }
     }
 
-    /// What Alice has, what Bob has, and how far the transfer is.
+    /// Returns the balances of Alice and of Bob, and the state of the transfer.
     async fn outcome(&self, transfer: Id<Transfer>) -> (Money, Money, State) {
         let both = self.both().await;
         both.wait_until_caught_up()

@@ -1,5 +1,5 @@
-//! On every store: what a follower was not handed once is found by its checksums, and what a projection has made of its
-//! events is found by its rows.
+//! On every store: checksums find events that a follower did not receive exactly once, and rows find wrong results of a
+//! projection.
 
 #[path = "../../eventsourcing-core/tests/lying_store/mod.rs"]
 mod lying_store;
@@ -32,24 +32,24 @@ use lying_store::{Flaw, LyingStore, log};
 use support::by_hand::Session;
 use support::{Place, money};
 
-/// What the code of a projection makes of one event.
+/// The mistake that the code of a projection makes with one event.
 enum Mistake {
     Drops,
     Doubles,
     Takes(Box<RecordedEvent<Account>>),
 }
 
-/// Where the projection goes wrong, as long as it does.
+/// The position and the kind of the projection's mistake, while it makes one.
 static MISTAKE: Mutex<Option<(Position, Mistake)>> = Mutex::new(None);
 
-/// Held by a test while the projection is not what it should be.
+/// Held by a test while the projection makes a mistake.
 static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 fn make_a_mistake(mistake: Option<(Position, Mistake)>) {
     *MISTAKE.lock().expect("no panic") = mistake;
 }
 
-/// The events of each account: how many, and which.
+/// The number of events of each account, and the events.
 #[derive(Debug, Deref, From)]
 struct Tally(ReadModel);
 
@@ -137,7 +137,7 @@ struct CalmBank {
     calm: Calm,
 }
 
-/// An empty store that has a database, in memory or on a server.
+/// Creates an empty store with a database, in memory or on a server.
 async fn database(number: u64) -> (LyingStore, Option<Place>) {
     if number % 10 != 9 {
         return (
@@ -152,7 +152,7 @@ async fn database(number: u64) -> (LyingStore, Option<Place>) {
     )
 }
 
-/// So many events of accounts, and nobody who follows them yet.
+/// Writes events of accounts, while no follower runs.
 async fn write(
     store: &impl EventStore,
     app: &Application,
@@ -185,7 +185,7 @@ async fn start<S: System>(stores: impl Into<Stores>, runner: Runner) -> RunningS
         .expect("a start")
 }
 
-/// Two different events of the log.
+/// Draws two different events of the log.
 fn two_of<'a>(events: &'a [StoredEvent], rng: &mut fastrand::Rng) -> [&'a StoredEvent; 2] {
     let one = rng.usize(..events.len());
     let other = rng.usize(..events.len() - 1);
@@ -209,7 +209,7 @@ fn is_at(place: &EventPlace, event: &StoredEvent) -> bool {
     (place.position, place.version, &place.stream) == (event.position, event.version, &event.stream)
 }
 
-/// The same in every store: what was handed over and committed is noted with the step.
+/// The same on every store: the checksum of a delivered event is committed together with the step.
 #[tokio::test]
 async fn an_event_that_is_dropped_doubled_or_swapped_on_its_way_is_found_from_each_of_100_seeds() {
     let _alone = ONE_AT_A_TIME.lock().await;
@@ -219,7 +219,7 @@ async fn an_event_that_is_dropped_doubled_or_swapped_on_its_way_is_found_from_ea
         let mut rng = seed.rng(0);
         let (store, _place) = database(number).await;
         let events = write(&store, &application(&store), 4, 30).await;
-        // A follower that has not been shown the last event stands before it, which is no difference.
+        // A follower that has not received the last event is at an earlier position, which is not a difference.
         let [event, other] = two_of(&events[..events.len() - 1], &mut rng);
         let flaw = [
             Flaw::Drop,
@@ -308,11 +308,11 @@ async fn a_projection_that_drops_doubles_or_swaps_an_event_is_found_from_each_of
                 .any(|example| example.to_string().starts_with(&row) && example.found == times);
             assert!(is_named, "{seed}: {row} {times} times in {tally}");
         }
-        nothing_is_left_of_the_comparison(&store).await;
+        assert_comparison_left_nothing(&store).await;
         if number >= 89 {
             assert!(
                 !bank.verify_contents().await.expect("an answer")[0].agrees(),
-                "nothing was mended by looking"
+                "verification changed nothing"
             );
             bank.rebuild("tally")
                 .await
@@ -328,8 +328,8 @@ async fn a_projection_that_drops_doubles_or_swaps_an_event_is_found_from_each_of
     }
 }
 
-/// Readers see what they saw, and the other tables are gone.
-async fn nothing_is_left_of_the_comparison(store: &impl EventStore) {
+/// Requires that readers see what they saw before, and that the other tables are gone.
+async fn assert_comparison_left_nothing(store: &impl EventStore) {
     let database = store.database().expect("a database");
     database
         .query("SELECT * FROM totals_1", &[])
@@ -395,7 +395,7 @@ async fn one_dropped_one_doubled_and_one_swapped_event_in_100_000_are_found_on_e
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_is_suspected_while_writers_and_followers_work() {
+async fn verification_agrees_while_writers_and_followers_work() {
     let _alone = ONE_AT_A_TIME.lock().await;
     for place in Place::all() {
         let stores = bank_example::stores::open(place.url())
@@ -457,7 +457,7 @@ async fn nobody_is_suspected_while_writers_and_followers_work() {
     }
 }
 
-/// What a process has left behind that died is removed, and two at a time do not get in each other's way.
+/// Tables left by a process that was killed are removed, and two comparisons at a time do not disturb each other.
 #[tokio::test(flavor = "multi_thread")]
 async fn comparing_contents_cleans_up_and_is_done_by_one_at_a_time() {
     let _alone = ONE_AT_A_TIME.lock().await;
@@ -487,7 +487,7 @@ async fn comparing_contents_cleans_up_and_is_done_by_one_at_a_time() {
             "{unchecked}"
         );
     }
-    nothing_is_left_of_the_comparison(&store).await;
+    assert_comparison_left_nothing(&store).await;
     assert!(bank.verify_contents().await.expect("an answer")[0].agrees());
 }
 
@@ -528,7 +528,7 @@ struct LaterTallyBank {
     tally: LaterTally,
 }
 
-/// What another version shows is checked as far as this one can, and never left out in silence.
+/// A read model of which another version is live is checked as far as this one can, and never left out silently.
 #[tokio::test]
 async fn a_read_model_of_which_another_version_answers_is_not_passed_over_in_silence() {
     let _alone = ONE_AT_A_TIME.lock().await;
@@ -606,7 +606,7 @@ async fn assert_the_program_agrees(place: &Place, arguments: &[&str]) {
     );
 }
 
-/// Requires that nothing seems wrong to a process that has seen nothing of the log yet.
+/// Requires that a process that has seen nothing of the log yet finds nothing wrong.
 async fn assert_no_false_alarm(place: &Place, what: &str) {
     let stores = bank_example::stores::open(place.url())
         .await
@@ -635,8 +635,8 @@ async fn assert_no_false_alarm(place: &Place, what: &str) {
     bank.stop().await.expect("a graceful end");
 }
 
-/// A process that begins while an append is open sees the log only up to the first hole. The followers have come further in
-/// other processes, for which it was decided before.
+/// A process that starts while an append is open sees the log only up to the first gap. In other processes, which saw
+/// the gap decided earlier, the followers have got further.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hole_and_an_open_append_raise_no_false_alarm() {
     let place = Place::postgres();
@@ -676,7 +676,7 @@ async fn a_hole_and_an_open_append_raise_no_false_alarm() {
     bank.stop().await.expect("a graceful end");
 }
 
-/// Late commits, roll-backs and holes drawn from a seed, while two processes follow and new ones verify.
+/// Late commits, roll-backs and gaps drawn from a seed, while two processes follow and new ones verify.
 #[tokio::test(flavor = "multi_thread")]
 async fn late_commits_and_holes_drawn_from_a_seed_raise_no_false_alarm() {
     let place = Place::postgres();
@@ -746,7 +746,7 @@ async fn late_commits_and_holes_drawn_from_a_seed_raise_no_false_alarm() {
     support::assert_consistent(&banks[0]).await;
 }
 
-/// A policy stands behind every event, so a cut behind the last one is whole, whatever is still open.
+/// A policy is at the end of the log, so a cut behind the last event is complete, also while an append is open.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_open_append_does_not_keep_from_exporting_what_every_policy_has_processed() {
     let place = Place::postgres();

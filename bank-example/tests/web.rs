@@ -18,9 +18,8 @@ use bank_example::web::{Password, Settings, State, router};
 use eventsourcing::{Application, OnFailure, Runner, RunningSystem};
 use futures_util::StreamExt as _;
 use support::{
-    Place, an_answer_before_its_transfer, assert_consistent, mend, money,
-    record_what_nobody_can_read, record_what_only_a_newer_release_can_read,
-    schedule_what_no_transfer_reads,
+    Place, an_answer_before_its_transfer, append_missing, assert_consistent, money,
+    record_event_of_newer_release, record_unreadable_event, schedule_unreadable_timer,
 };
 use tower::ServiceExt as _;
 use window::{Browser, encode};
@@ -36,7 +35,7 @@ async fn start_with(place: &Place, settings: &Settings) -> (Bank, Router) {
     start_as(place, settings, OnFailure::Park).await
 }
 
-/// A bank in which transfers do that about what they cannot deal with.
+/// Starts a bank with this reaction to events that the transfers fail to process.
 async fn start_as(place: &Place, settings: &Settings, transfers: OnFailure) -> (Bank, Router) {
     let stores = stores::open(place.url()).await.expect("a store");
     let builder = EventSourcedBank::builder(stores).with_runner(Runner::concurrent());
@@ -103,7 +102,7 @@ async fn an_error_stands_beside_its_field_and_what_was_typed_stays() {
         browser
             .submit("/credit", &[("account", "Alice"), ("amount", "10")])
             .await;
-        let nobody = "00000000-0000-7000-8000-000000000000";
+        let missing = "00000000-0000-7000-8000-000000000000";
         let too_long = "x".repeat(201);
         let cases = [
             (
@@ -151,7 +150,7 @@ async fn an_error_stands_beside_its_field_and_what_was_typed_stays() {
             (
                 "/credit",
                 "credit-account",
-                vec![("account", nobody), ("amount", "1")],
+                vec![("account", missing), ("amount", "1")],
                 "no account with this id",
             ),
             (
@@ -175,13 +174,13 @@ async fn an_error_stands_beside_its_field_and_what_was_typed_stays() {
             (
                 "/transfer",
                 "transfer-to",
-                vec![("account", "Alice"), ("to", nobody), ("amount", "1")],
+                vec![("account", "Alice"), ("to", missing), ("amount", "1")],
                 "no account with",
             ),
             (
                 "/transfer",
                 "transfer-amount",
-                vec![("account", "Alice"), ("to", nobody), ("amount", "")],
+                vec![("account", "Alice"), ("to", missing), ("amount", "")],
                 "Enter an amount",
             ),
         ];
@@ -345,23 +344,23 @@ async fn an_account_is_shown_as_it_was_at_every_version() {
             browser.page.shows("The money has left the account.")
                 && browser.page.shows(">&nbsp; web</td>")
         );
-        for nobody in [
-            "nobody",
+        for missing in [
+            "missing",
             "00000000-0000-7000-8000-000000000000",
             "..%2f..%2fetc%2fpasswd",
             "%00",
         ] {
             assert_eq!(
-                browser.get(&format!("/accounts/{nobody}")).await.status,
+                browser.get(&format!("/accounts/{missing}")).await.status,
                 StatusCode::NOT_FOUND,
-                "{nobody}"
+                "{missing}"
             );
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_parked_is_shown_retried_and_given_up() {
+async fn parked_events_are_shown_retried_and_discarded() {
     for place in Place::all() {
         let (bank, mut browser) = start(&place).await;
         let id = bank.accounts.open("Alice").await.expect("an account");
@@ -385,7 +384,7 @@ async fn what_is_parked_is_shown_retried_and_given_up() {
             "an arrow for each thing followed"
         );
 
-        record_what_nobody_can_read(&bank, id).await;
+        record_unreadable_event(&bank, id).await;
         bank.wait_until_caught_up()
             .await
             .expect("the followers go on");
@@ -431,7 +430,7 @@ async fn what_is_parked_is_shown_retried_and_given_up() {
             ["web", "web"]
         );
         let unknown = [
-            ("follower", "nobody"),
+            ("follower", "missing"),
             ("id", "00000000-0000-7000-8000-000000000000"),
         ];
         assert_eq!(
@@ -439,7 +438,7 @@ async fn what_is_parked_is_shown_retried_and_given_up() {
             StatusCode::FORBIDDEN,
             "without a token"
         );
-        // The account itself cannot be read any more, and its page says so.
+        // The account cannot be read any more, and its page says so.
         let page = browser.get(&format!("/accounts/{id}")).await;
         assert_eq!(page.status, StatusCode::INTERNAL_SERVER_ERROR);
         assert!(page.shows("A stored event cannot be read"));
@@ -447,13 +446,13 @@ async fn what_is_parked_is_shown_retried_and_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_timer_that_is_parked_is_shown_retried_and_given_up() {
+async fn a_parked_timer_is_shown_retried_and_discarded() {
     for place in Place::all() {
         let (bank, mut browser) = start(&place).await;
         bank.wait_until_caught_up()
             .await
             .expect("the followers catch up");
-        schedule_what_no_transfer_reads(&**bank.transfers.store(), "tea").await;
+        schedule_unreadable_timer(&**bank.transfers.store(), "tea").await;
         bank.accounts.open("Alice").await.expect("an account");
         bank.wait_until_caught_up()
             .await
@@ -644,7 +643,7 @@ async fn a_long_log_has_pages_and_says_how_far_it_looked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_follower_deals_with_what_it_has_parked_when_that_is_asked_for() {
+async fn parked_events_of_a_read_model_are_retried_on_the_system_page() {
     let place = &Place::all_durable()[0];
     let (bank, mut browser) = start(place).await;
     let id = bank.accounts.open("Alice").await.expect("an account");
@@ -673,7 +672,7 @@ async fn a_follower_deals_with_what_it_has_parked_when_that_is_asked_for() {
     );
     assert!(page.shows("1 later events of the same aggregate waiting behind it"));
     file.execute("ALTER TABLE elsewhere RENAME TO account_summaries_1", [])
-        .expect("it is mended");
+        .expect("the table is created again");
     let page = browser.submit("/system/retry", &[]).await;
     assert!(page.shows("The follower has processed the event and all events behind it."));
     assert!(page.shows("All followers work, and nothing is parked."));
@@ -732,14 +731,14 @@ async fn a_follower_that_has_stopped_tries_again_when_that_is_asked_for() {
         );
         assert_eq!(
             browser
-                .submit("/system/resume", &[("follower", "nobody")])
+                .submit("/system/resume", &[("follower", "missing")])
                 .await
                 .status
                 .as_u16(),
             422
         );
 
-        mend(&bank, (transfer, order)).await;
+        append_missing(&bank, (transfer, order)).await;
         browser.get("/system").await;
         let page = browser.submit("/system/resume", &[]).await;
         assert!(
@@ -759,7 +758,7 @@ async fn a_follower_that_has_stopped_tries_again_when_that_is_asked_for() {
             matches!(transfer.state, transfer::State::Refused { .. }),
             "it came to its end"
         );
-        // The button of a page that was not loaded again.
+        // The button of a page that was not reloaded.
         browser.page = early;
         assert!(
             browser
@@ -771,7 +770,7 @@ async fn a_follower_that_has_stopped_tries_again_when_that_is_asked_for() {
     }
 }
 
-/// The events of a stream as they come.
+/// Returns the next message of a stream.
 async fn heard(body: &mut BodyDataStream) -> String {
     let chunk = tokio::time::timeout(Duration::from_secs(10), body.next())
         .await
@@ -780,7 +779,7 @@ async fn heard(body: &mut BodyDataStream) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_another_process_writes_is_told_within_a_second() {
+async fn pages_are_told_within_a_second_of_changes_by_another_process() {
     for place in Place::all() {
         let (bank, router) = start_with(&place, &Settings::loopback()).await;
         let id = bank.accounts.open("Alice").await.expect("an account");
@@ -805,7 +804,7 @@ async fn what_another_process_writes_is_told_within_a_second() {
             heard(&mut stream).await.contains("event: tick"),
             "at once, to say that it is connected"
         );
-        // What is in memory is another process to nobody.
+        // A store in memory has no other process.
         let other = match place.url() {
             "memory:" => None,
             url => Some(Application::new(
@@ -920,7 +919,7 @@ async fn refuses_forms_of_other_sites(place: &Place) {
     assert_eq!(bank.summaries.totals().await.expect("sums").accounts, 1);
 }
 
-/// Any process of the same bank takes a form, one with another password shows it again with what was typed.
+/// Any process of the same bank accepts a form, and one with another password shows it again with its values.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_form_goes_to_any_process_and_what_was_typed_is_never_lost() {
     for place in Place::all_durable() {
@@ -985,13 +984,13 @@ async fn a_form_goes_to_any_process_and_what_was_typed_is_never_lost() {
     }
 }
 
-/// On the page of an account, and where somebody gives up an event: the reason stays.
+/// On the page of an account, and where an event is discarded: the reason stays.
 #[tokio::test(flavor = "multi_thread")]
 async fn outdated_forms_of_other_pages_are_shown_again_where_they_stood() {
     for place in Place::all() {
         let (bank, mut browser) = start(&place).await;
         let alice = bank.accounts.open("Alice").await.expect("an account");
-        record_what_nobody_can_read(&bank, alice).await;
+        record_unreadable_event(&bank, alice).await;
         bank.wait_until_caught_up()
             .await
             .expect("the followers have put it aside");
@@ -1119,14 +1118,14 @@ async fn asks_for_the_password(place: &Place, settings: &Settings) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_of_a_newer_release_is_waited_for_and_everybody_can_see_that() {
+async fn a_follower_waits_for_a_newer_release_and_the_pages_say_so() {
     for place in Place::all() {
         let (bank, mut browser) = start(&place).await;
         let account = bank.accounts.open("Alice").await.expect("an account");
         bank.wait_until_caught_up()
             .await
             .expect("the followers catch up");
-        record_what_only_a_newer_release_can_read(&bank, account).await;
+        record_event_of_newer_release(&bank, account).await;
         let began = Instant::now();
         while !browser
             .get("/system")

@@ -1,7 +1,7 @@
-//! A hundred hostile requests: none breaks the bank, none that is refused writes anything, and what looks like a script is
-//! a name on the pages and data in the API.
+//! A hundred hostile requests: none breaks the bank, none that is refused writes anything, and text that looks like a
+//! script stays a name on the pages and data in the API.
 
-#![allow(clippy::print_stderr, reason = "figures for whoever reads along")]
+#![allow(clippy::print_stderr, reason = "prints figures of the run")]
 
 mod support;
 
@@ -17,7 +17,7 @@ const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded")
 /// The most bytes that a body may have. A larger one may be refused by closing the connection.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// Names that would like to be something else.
+/// Names that look like code or markup.
 const NAMES: [&str; 22] = [
     "<script>alert(1)</script>",
     "</title><script>alert(1)</script>",
@@ -68,7 +68,7 @@ const NO_ACCOUNTS: [&str; 21] = [
     "<?xml version=\"1.0\"?><!DOCTYPE x [<!ENTITY e SYSTEM \"file:///etc/passwd\">]><owner>&e;</owner>",
 ];
 
-/// JSON values that are no amount.
+/// JSON values that are not an amount.
 const NO_AMOUNTS: [&str; 21] = [
     "7",
     "1e400",
@@ -93,7 +93,7 @@ const NO_AMOUNTS: [&str; 21] = [
     "\"<script>alert(1)</script>\"",
 ];
 
-/// Paths that lead nowhere.
+/// Paths that do not exist.
 const PATHS: [&str; 23] = [
     "/../../etc/passwd",
     "/%2e%2e/%2e%2e/etc/passwd",
@@ -120,7 +120,7 @@ const PATHS: [&str; 23] = [
     "/api/accounts?after=1&after=2",
 ];
 
-/// Pages and lists that take what they are given for text, and show it as such or nothing.
+/// Pages and lists that treat their parameters as text, and show them as text or not at all.
 const SEARCHES: [&str; 9] = [
     "/api/accounts?owner=%ff",
     "/?owner=%3Cscript%3Ealert(1)%3C%2Fscript%3E",
@@ -141,8 +141,8 @@ struct Target {
 }
 
 impl Target {
-    /// Sends something hostile. Requires that it is answered well, and that it wrote an event if it was accepted and none
-    /// if it was not. Returns the status, or `None` if the connection was closed for too large a body.
+    /// Sends a hostile request. Requires that it gets a proper answer, and that it wrote an event if it was accepted
+    /// and none if it was not. Returns the status, or `None` if the connection was closed for too large a body.
     async fn send(
         &mut self,
         method: &str,
@@ -183,7 +183,7 @@ impl Target {
         );
     }
 
-    /// How many events commands have led to.
+    /// Returns the number of events that commands have recorded.
     async fn events(&self) -> usize {
         let query = LogQuery::after(Position::ZERO)
             .categories(["Account", "Transfer"])
@@ -451,7 +451,7 @@ async fn forms(target: &mut Target, account: &str) {
     }
 }
 
-/// Each name is what was sent in the API, and only text on every page that shows it.
+/// Requires that each name is unchanged in the API, and only text on every page that shows it.
 fn names_are_text(target: &mut Target) {
     let accounts: Vec<_> =
         target.json("/api/log?limit=500&aggregate=Account&event=Opened")["events"]

@@ -1,6 +1,7 @@
-//! The bank is served to many at once: nothing is lost, doubled or refused but by the bank; also when it is killed.
+//! The bank is served to many clients at once: no movement is lost or doubled, and no request fails but by a rejection;
+//! also when the bank is killed.
 
-#![allow(clippy::print_stderr, reason = "figures for whoever reads along")]
+#![allow(clippy::print_stderr, reason = "prints figures of the run")]
 
 mod support;
 
@@ -18,7 +19,7 @@ use support::{Place, assert_consistent, money};
 
 const CLIENTS: u64 = 64;
 const ACCOUNTS: usize = 40;
-/// How long the load lasts unless `BANK_LOAD_SECONDS` says otherwise.
+/// The length of the load in seconds, unless `BANK_LOAD_SECONDS` is set.
 const SECONDS: u64 = 5;
 const SECONDS_VARIABLE: &str = "BANK_LOAD_SECONDS";
 const TELLERS: usize = 8;
@@ -59,17 +60,17 @@ fn amount_of(value: &Value) -> Money {
     money(value.as_str().expect("an amount as a string"))
 }
 
-/// What the clients have seen.
+/// The observations of the clients.
 #[derive(Default)]
 struct Seen {
     latencies: Vec<Duration>,
     refusals: u64,
-    /// How much money has come into the bank, and how many events of movements there must be.
+    /// The money that has come into the bank, and the number of movements.
     gained: Money,
     movements: u64,
 }
 
-/// One client: reads of pages and of the API, and commands, until the time is over.
+/// Runs one client, which reads pages and the API and sends commands until the time is over.
 fn ask(mut client: Client, accounts: &[String], mut random: fastrand::Rng, until: Instant) -> Seen {
     let mut seen = Seen {
         gained: ZERO,
@@ -128,7 +129,7 @@ fn ask(mut client: Client, accounts: &[String], mut random: fastrand::Rng, until
     seen
 }
 
-/// Requires that what the server shows adds up, when its followers have caught up.
+/// Requires that the numbers of the server agree, after its followers have caught up.
 fn assert_adds_up(client: &mut Client, accounts: &[String]) -> Money {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
@@ -220,15 +221,15 @@ async fn of_64_clients_none_sees_an_error_and_the_ledger_is_the_sum_of_the_accou
     }
 }
 
-/// A movement that was asked for, and the answer if there was one.
+/// A movement that was requested, and its answer if there was one.
 struct Asked {
     key: String,
-    /// A credit, unless it is more than the account can have.
+    /// The amount to credit. `TOO_MUCH` is a debit instead, which the bank rejects.
     amount: Money,
     answer: Option<(u16, String)>,
 }
 
-/// Nobody has so much.
+/// An amount that no account has.
 const TOO_MUCH: Money = Money::from_parts(99_999_999, 0, 0, false, 0);
 
 impl Asked {
@@ -240,7 +241,7 @@ impl Asked {
         }
     }
 
-    /// What it adds to the account.
+    /// Returns the amount that the movement adds to the account.
     fn adds(&self) -> Money {
         if self.amount == TOO_MUCH {
             ZERO
@@ -250,8 +251,8 @@ impl Asked {
     }
 }
 
-/// Credits one account until the server is gone, and now and then is refused a debit. Only the last one may be without an
-/// answer.
+/// Credits one account until the server is gone, with a rejected debit now and then. Only the last request may be
+/// without an answer.
 fn credit(
     mut client: Client,
     account: &str,
@@ -289,7 +290,7 @@ fn credit(
     }
 }
 
-/// Requires that the account has what was acknowledged, then asks once more for what got no answer.
+/// Requires that the account has every acknowledged movement, then repeats the request without an answer.
 fn assert_shown(
     client: &mut Client,
     account: &str,

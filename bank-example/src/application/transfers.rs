@@ -60,6 +60,8 @@ pub async fn on_answer(
     };
     let is_debited = matches!(decision, TransferEvent::Debited { .. });
     transfer.record(decision);
+    // The deadline counts from the time of the event, so that a policy which is behind, or repeats the event after a
+    // crash, sets the same deadline. Every other decision is final, and its timer, if there is one, is not needed any more.
     match is_debited {
         true => work.schedule(at + TIMEOUT, id, &id),
         false => work.cancel(id),
@@ -77,6 +79,7 @@ impl Timers for TransferService {
         work: &mut UnitOfWork,
     ) -> Result<(), ApplicationError> {
         let transfer = work.load(timer.payload).await?;
+        // An answer that was recorded before the timer fired has decided already; then there is no event to record.
         transfer.record(transfer.time_out());
         Ok(())
     }

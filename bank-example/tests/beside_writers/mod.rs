@@ -1,10 +1,11 @@
-//! Waits beside eight writing processes, some of which hold their appends open: whoever has waited can read what came of it.
+//! Waits beside eight writing processes, some of which hold their appends open: after a wait its caller can read the
+//! effects of its event.
 //!
-//! On PostgreSQL an acknowledged event lies beyond the head of the log while an append with a smaller position is open. So
-//! half of the processes are `psql`, each with transactions that insert an event by hand and stay open for a while; a third
-//! of these are rolled back and leave a hole.
+//! On PostgreSQL an acknowledged event lies beyond the head of the log while an append with a smaller position is open.
+//! So half of the processes are `psql`, each with transactions that insert an event by hand and stay open for a while;
+//! a third of these are rolled back and leave a gap.
 //!
-//! `EVENTSOURCING_WAITS` says how many calls there are; 60 unless it is set, and 10,000 in the long form.
+//! `EVENTSOURCING_WAITS` is the number of calls: 60 unless it is set, 10,000 in the long form.
 
 use std::io::Write as _;
 use std::process::{Child, Command, Stdio};
@@ -29,22 +30,22 @@ use crate::{CHILD, child, money, open};
 
 const CALLS_VARIABLE: &str = "EVENTSOURCING_WAITS";
 const CALLS: u64 = 60;
-/// How many call at the same time, at most.
+/// The largest number of concurrent calls.
 const CALLERS_MAX: u64 = 200;
-/// Processes that append by the framework, and those that hold appends open.
+/// The number of processes that append by the framework, and of those that hold appends open.
 const WRITERS: usize = 4;
 const HOLDERS: usize = 4;
-/// The longest an append is held open.
+/// The longest time for which an append is held open.
 const HELD_MILLISECONDS_MAX: u64 = 60;
-/// How long a process that appends rests in between, so that followers on a busy machine keep up.
+/// The pause of a process between two appends, so that followers on a busy machine keep up.
 const PAUSE: Duration = Duration::from_millis(10);
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// What is waited for: a policy, and two read models.
+/// The followers that are waited for: a policy and two read models.
 const FOLLOWERS: [&str; 3] = ["ledger", "activity", "summaries"];
 
 type Bank = RunningSystem<EventSourcedBank>;
 
-/// Killed when it is dropped.
+/// A child process. Killed when it is dropped.
 struct Process(Child);
 
 impl Drop for Process {
@@ -117,7 +118,7 @@ fn hold_appends(
     })
 }
 
-/// In a child process, which writes and follows nothing.
+/// Runs in a child process, which writes and follows nothing.
 #[tokio::test]
 async fn child_credits_until_the_parent_has_enough() {
     let Ok(told) = std::env::var(CHILD) else {
@@ -136,7 +137,7 @@ async fn child_credits_until_the_parent_has_enough() {
     }
 }
 
-/// Whether a read model or a policy shows what a receipt stands for: read at once, without waiting.
+/// Returns `true` if a read model or a policy shows the event of a receipt at once, without waiting.
 async fn shows(bank: &Bank, follower: &str, account: Id<Account>, receipt: &Receipt) -> bool {
     match follower {
         "activity" => {
@@ -170,7 +171,7 @@ async fn shows(bank: &Bank, follower: &str, account: Id<Account>, receipt: &Rece
     }
 }
 
-/// Of so many calls, how many ended though the follower did not show it.
+/// Returns how many of the calls ended although the follower did not show the event.
 async fn early_of(bank: &Arc<Bank>, calls: u64) -> u64 {
     let left = Arc::new(AtomicU64::new(calls));
     let early = Arc::new(AtomicU64::new(0));
@@ -275,7 +276,7 @@ fn report(line: &str) {
     eprintln!("{line}");
 }
 
-/// A request that waits for read models beside one append that is held open: it is answered when that one has ended.
+/// A request that waits for read models beside one append that is held open is answered after that append has ended.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_waits_for_read_models_is_not_answered_before_they_show_it() {
     let place = Place::postgres();

@@ -1,4 +1,5 @@
-//! `describe` and `followers` say what becomes of an acknowledged event in the store at hand, and `describe` needs none.
+//! `describe` and `followers` show the accidents that an acknowledged event survives in the store, and `describe` works
+//! without a store.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use crate::support::server::{DURABLE, Server, execute};
 use crate::support::{Place, psql};
 use crate::{Bank, beside};
 
-/// Asks the store itself.
+/// Asks the store itself for its answer.
 fn acknowledged(bank: &Bank) -> Acknowledged {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {

@@ -1,4 +1,5 @@
-//! Closed pipes and full disks: every command ends with a message, if there is anyone to read it, and a documented exit code.
+//! Closed pipes and full disks: every command ends with a documented exit code, and with a message if standard error is
+//! open.
 
 use std::fs::OpenOptions;
 use std::process::{Output, Stdio};
@@ -9,7 +10,7 @@ use crate::Bank;
 const CODES: [i32; 7] = [0, 1, 2, 3, 4, 130, 143];
 const DONE_BUT: &str = "error: done, but the answer could not be written: ";
 
-/// Takes nothing, as a full disk does.
+/// An output that accepts no bytes, like a full disk.
 fn full() -> Stdio {
     OpenOptions::new()
         .write(true)
@@ -18,7 +19,7 @@ fn full() -> Stdio {
         .into()
 }
 
-/// A pipe that nobody reads any more.
+/// A pipe whose reader is gone.
 fn closed() -> Stdio {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
@@ -109,7 +110,7 @@ impl Commands {
     }
 }
 
-/// The last line on standard error; others may tell what the command is doing.
+/// Returns the last line on standard error; earlier lines may report progress.
 fn last_line(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr)
         .lines()
@@ -204,7 +205,7 @@ fn nothing_to_write_to_is_no_panic() {
             }
         }
     }
-    // The log has nowhere to go either.
+    // The log has no output either.
     let mut logging = commands
         .bank
         .command(&["credit", commands.changing[2][1].as_str(), "5"]);
@@ -293,7 +294,7 @@ fn exit_codes_are_documented() {
     }
 }
 
-/// A bank with an event that nobody can read: the next command logs that it is put aside.
+/// A bank with an event that cannot be decoded: the next command logs that it is parked.
 fn with_trouble() -> Bank {
     let bank = Bank::new();
     let alice = bank.open("Alice");
@@ -337,7 +338,7 @@ fn warnings_are_logged_without_being_asked_for_and_without_colours() {
     assert!(said.contains("ERROR"), "{said}");
 }
 
-/// A terminal shows colours, unless nobody wants them.
+/// A terminal shows colours, unless the user has turned them off.
 #[test]
 fn colours_are_for_terminals() {
     let program = env!("CARGO_BIN_EXE_bank-example");

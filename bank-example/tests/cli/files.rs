@@ -1,4 +1,4 @@
-//! What commands leave behind, and what a served bank says when its file goes away.
+//! The files that commands leave behind, and the behaviour of a served bank whose file is removed.
 
 use std::fs;
 use std::io::Read as _;
@@ -69,7 +69,7 @@ fn finished_command_leaves_one_file() {
     }
 }
 
-/// What is copied by `cp` after each command is complete.
+/// A copy made by `cp` after each command is complete.
 #[test]
 fn copy_after_each_command_is_complete() {
     let bank = Bank::new();
@@ -141,7 +141,7 @@ fn served_bank_whose_file_was_removed_acknowledges_nothing_and_is_not_healthy() 
     );
 }
 
-/// It would wait for ever for a file that nobody can put back while it runs.
+/// Without an end it would wait forever for a file that cannot be put back while it runs.
 #[test]
 fn watching_ends_when_the_file_was_removed() {
     let bank = Bank::new();

@@ -91,7 +91,7 @@ fn a_repeated_key_gets_the_first_answer() {
 fn a_refusal_is_the_first_answer_too() {
     for bank in Bank::all() {
         let alice = bank.open("Alice");
-        let nobody = "0190e2f1-8c4b-7a53-9d21-5f3b6c7d8e9f";
+        let missing = "0190e2f1-8c4b-7a53-9d21-5f3b6c7d8e9f";
 
         let rich = || drop(bank.text(&["credit", &alice, "50"]));
         for (command, part) in [
@@ -100,10 +100,10 @@ fn a_refusal_is_the_first_answer_too() {
                 "insufficient funds: the balance is 0.00, 30.00",
             ),
             (
-                &["transfer", &alice, nobody, "3", "--key", "t"],
+                &["transfer", &alice, missing, "3", "--key", "t"],
                 "does not exist",
             ),
-            (&["credit", nobody, "3", "--key", "c"], "does not exist"),
+            (&["credit", missing, "3", "--key", "c"], "does not exist"),
             (&["credit", &alice, "-3", "--key", "n"], "is not an amount"),
             (&["open", "", "--key", "o"], "the owner's name must have"),
         ] {

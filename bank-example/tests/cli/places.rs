@@ -1,4 +1,5 @@
-//! Which addresses of stores are taken, which commands make a store, and what is never shown of an address.
+//! The addresses of stores that are accepted, the commands that create a store, and the parts of an address that are
+//! never shown.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -186,7 +187,7 @@ fn addresses_that_cannot_be_meant_are_refused_and_make_nothing() {
     assert_eq!(files(bank.path()), before, "nothing was made");
 }
 
-/// Everything that a program says, wherever.
+/// Returns everything that a program has printed, on both outputs.
 fn said(output: &Output) -> String {
     [&output.stdout, &output.stderr]
         .map(|bytes| String::from_utf8_lossy(bytes).into_owned())

@@ -55,7 +55,7 @@ fn stopped(bank: &Bank) -> Vec<(String, String)> {
         .collect()
 }
 
-/// A program that has found all followers stopped goes on by itself.
+/// A program whose followers have all stopped continues by itself.
 fn assert_goes_on(serving: &Server) {
     let begun = Instant::now();
     loop {
@@ -105,7 +105,7 @@ fn followers_go_on_in_a_log_that_was_restored_without_them() {
             "the ledger has to wait for it"
         );
 
-        // This program finds its followers stopped.
+        // The followers of this program stop, too.
         let serving = Server::start(&bank.url());
         let position = kept.to_string();
         let refused = bank.run(&["accept-restored", "activity", "--kept", &position]);

@@ -20,7 +20,7 @@ pub(crate) fn is_superuser() -> bool {
 fn as_process_1(bank: &Bank, arguments: &[&str]) -> Child {
     let plain = bank.command(arguments);
     let mut command = Command::new("unshare");
-    // Without the rights of the superuser, a user namespace lends them.
+    // Without superuser rights, a user namespace provides them.
     if !is_superuser() {
         command.args(["--user", "--map-root-user"]);
     }
@@ -35,7 +35,7 @@ fn as_process_1(bank: &Bank, arguments: &[&str]) -> Child {
     command.spawn().expect("unshare runs (Debian: util-linux)")
 }
 
-/// The process in the namespace, as it is called outside of it.
+/// Returns the process in the namespace by its id outside of it.
 fn inner(outer: &Child) -> u32 {
     let children = format!("/proc/{0}/task/{0}/children", outer.id());
     let begin = Instant::now();
@@ -84,7 +84,7 @@ fn ends(bank: &Bank, arguments: &[&str], signal: &str) -> (Option<i32>, String) 
         );
         std::thread::sleep(Duration::from_millis(5));
     }
-    // Into the middle of its work, also on a machine that is busy.
+    // The signal comes in the middle of the work, also on a busy machine.
     std::thread::sleep(Duration::from_secs(1));
     let sent = Instant::now();
     let kill = Command::new("kill")
@@ -107,7 +107,7 @@ fn ends(bank: &Bank, arguments: &[&str], signal: &str) -> (Option<i32>, String) 
 }
 
 #[test]
-fn what_runs_until_it_is_interrupted_ends_well() {
+fn serve_and_watch_end_successfully_on_a_signal() {
     let bank = Bank::new();
     bank.open("Alice");
     for arguments in [&["watch"][..], &["serve", "--addr", "127.0.0.1:0"]] {
@@ -123,7 +123,7 @@ fn what_runs_until_it_is_interrupted_ends_well() {
     bank.text(&["verify"]);
 }
 
-/// A server that takes connections and never answers keeps every command at its beginning.
+/// A server that accepts connections and never answers blocks every command at its beginning.
 #[test]
 fn every_command_can_be_interrupted_while_it_waits_for_the_store() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -180,7 +180,7 @@ fn ends_at_the_beginning(bank: &Bank, arguments: &[&str], signal: &str, code: i3
     );
 }
 
-/// Begins an append by hand and leaves it open: no follower gets past it, and whoever waits for one waits.
+/// Begins an append by hand and leaves it open: no follower gets past it, and commands that wait for one are blocked.
 fn hold_back_the_log(url: &str) -> Child {
     const OPEN: &str = "BEGIN; CREATE TEMP TABLE held AS SELECT * FROM eventsourcing.events LIMIT 1;
         UPDATE held SET position = nextval('eventsourcing.events_position'), stream_id = gen_random_uuid();
@@ -204,9 +204,9 @@ fn hold_back_the_log(url: &str) -> Child {
     psql
 }
 
-/// A command that has recorded something says so, though it is interrupted while it waits for what comes of it.
+/// A command that has recorded something says so, even if it is interrupted while it waits for the followers.
 #[test]
-fn what_is_recorded_is_said_to_be_done() {
+fn an_interrupted_command_reports_that_it_was_recorded() {
     let bank = Bank {
         place: Some(Place::postgres()),
         ..Bank::new()
@@ -239,9 +239,9 @@ fn what_is_recorded_is_said_to_be_done() {
     bank.text(&["verify"]);
 }
 
-/// Whoever reads has stopped, as a pager does: the program stands still in a write, and ends all the same.
+/// A program whose reader has stopped, as a pager does, is blocked in a write, and ends on a signal nevertheless.
 #[test]
-fn what_nobody_reads_can_be_interrupted() {
+fn output_that_is_not_read_can_be_interrupted() {
     let bank = Bank::new();
     let alice = bank.open("Alice");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");

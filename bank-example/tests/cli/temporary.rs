@@ -37,7 +37,7 @@ fn on_a_read_only_root(bank: &Bank, words: &[&str]) -> Output {
 }
 
 #[test]
-fn nothing_fails_for_want_of_a_folder_for_temporary_data() {
+fn no_command_needs_a_folder_for_temporary_files() {
     let bank = Bank::new();
     bank.text(&["demo"]);
     for path in ["/tmp/x", "/var/tmp/x", "/x"] {

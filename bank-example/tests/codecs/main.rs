@@ -1,4 +1,4 @@
-//! The bank with every codec on every store, several in one stream, and what people see of it.
+//! The bank with every codec on every store, also several codecs in one stream, and the output for people.
 #![allow(
     clippy::self_named_constructors,
     clippy::enum_variant_names,
@@ -23,7 +23,7 @@ use serde_json::Value;
 use support::serving::Server;
 use support::{Place, assert_consistent, money};
 
-/// The encodings that a bank may write by.
+/// Starts a bank with one of the encodings.
 async fn bank(stores: &Stores, encoding: usize) -> RunningSystem<EventSourcedBank> {
     let builder = EventSourcedBank::builder(stores.clone()).with_runner(Runner::inline());
     let everything = Compression::zstd().above_bytes(0);
@@ -38,7 +38,7 @@ async fn bank(stores: &Stores, encoding: usize) -> RunningSystem<EventSourcedBan
     builder.start().await.unwrap()
 }
 
-/// So long that what it is written in becomes smaller by compression.
+/// Returns a name that is long enough to be compressed.
 fn long_name() -> String {
     "Alice ".repeat(33).trim().to_owned()
 }

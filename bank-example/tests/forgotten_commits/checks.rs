@@ -76,7 +76,7 @@ async fn history_of(bank: &RunningSystem<EventSourcedBank>) -> Vec<RecordedEvent
     }
 }
 
-/// No account was ever below zero: each debit was decided on what the log says.
+/// Requires that no account was ever below zero, so each debit was decided on the events of the log.
 fn assert_never_below_zero(log: &[RecordedEvent<Account>]) {
     let mut balances: BTreeMap<Uuid, Money> = BTreeMap::new();
     for event in log {
@@ -95,8 +95,8 @@ fn assert_never_below_zero(log: &[RecordedEvent<Account>]) {
     }
 }
 
-/// Looks at everything in silence, and returns how many acknowledged commands are forgotten since the last check. None may be
-/// that began after `accident`.
+/// Checks everything while no command is sent, and returns how many acknowledged commands are lost since the last
+/// check. No command that began after `accident` may be lost.
 pub(crate) async fn check(
     url: &str,
     processes: &mut [Process],
@@ -135,7 +135,7 @@ pub(crate) async fn check(
     forgotten
 }
 
-/// Has all processes do something at once, and waits until they have done it.
+/// Sends an order to all processes, and waits until they have carried it out.
 fn order(processes: &mut [Process], order: &str) {
     let done: Vec<_> = processes.iter().map(|process| process.told.done).collect();
     processes
@@ -146,7 +146,7 @@ fn order(processes: &mut [Process], order: &str) {
     }
 }
 
-/// The result of a storm.
+/// The result of a run.
 pub(crate) struct Outcome {
     pub(crate) forgotten: u64,
     /// The longest time until a process was served again.

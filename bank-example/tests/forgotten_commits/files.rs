@@ -1,4 +1,4 @@
-//! Accidents of files: an earlier backup is put in the place of the file, in the ways people do it.
+//! Accidents of files: an earlier backup replaces the file, in the ways that people do it.
 
 use std::ffi::OsString;
 use std::fs;
@@ -19,7 +19,7 @@ use crate::process::{Process, State};
 use crate::support::money;
 use crate::{ONE_AT_A_TIME, PROCESSES, RECOVERY_MAX, TIMEOUT, now, open, rounds};
 
-/// The ways in which a backup comes to the place of the file.
+/// The ways in which a backup replaces the file.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Restore {
     /// All programs are stopped or killed, and the old files are moved away, as `docs/backups.md` says.
@@ -33,7 +33,7 @@ enum Restore {
 }
 
 impl Restore {
-    /// What a store says whose file is lost like this.
+    /// The fault that a store reports whose file is lost in this way.
     fn fault(self) -> &'static str {
         match self {
             Self::AfterAllStopped => "no program has it open",
@@ -65,7 +65,7 @@ impl Place {
         format!("sqlite:{}", self.file().display())
     }
 
-    /// The file and what lies beside it.
+    /// The database file and the files that SQLite keeps beside it.
     fn parts(&self) -> [PathBuf; 3] {
         ["", "-wal", "-shm"].map(|ending| {
             let mut name = OsString::from(self.file());
@@ -163,8 +163,9 @@ fn stop_all(place: &Place, processes: &mut [Process], random: &mut fastrand::Rng
     place.move_old_files_away();
 }
 
-/// Waits until each process has noticed that its store is lost, and has it end and start again at once on the files as they
-/// are. What the refusal of a store says is done when no process has the file open any more. Returns when that was done.
+/// Waits until each process has noticed that its store is lost, and lets it end and start again at once on the files as
+/// they are. Then does what the store's error advises, after the last process has closed the file, and returns when
+/// that was done.
 fn start_again_after_loss(
     place: &Place,
     restore: Restore,
@@ -297,9 +298,9 @@ async fn backup_is_restored_by_sqlite_into_a_file_in_use() {
     storm(Restore::BySqlite).await;
 }
 
-/// Whoever waits for a store that can never be used again would wait for ever.
+/// A wait for a store that can never be used again would last forever.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_waits_for_a_lost_file_ends_and_says_so() {
+async fn waits_for_a_lost_file_end_with_its_fault() {
     let place = Place::new();
     let accounts = accounts_opened(&place.url()).await;
     let elsewhere = SqliteStore::open(place.file())

@@ -1,17 +1,17 @@
-//! Stores that forget commits: a server after fail-over to a standby that lags behind, after a crash that takes what was not
-//! flushed, after the restore of an earlier backup; a file in whose place an earlier backup is put. And fail-over to a
-//! synchronous standby, which forgets nothing.
+//! Stores that lose commits: a server after fail-over to a standby that lags behind, after a crash that takes unflushed
+//! commits, after the restore of an earlier backup; a file that an earlier backup replaces. Fail-over to a synchronous
+//! standby loses nothing.
 //!
-//! Four processes command, follow, wait and subscribe, and live through all of it; a process whose file is lost says so,
-//! refuses everything, ends and is started again. After each accident: every event of the history that survived was processed
-//! once; no wait returned early; nothing was decided on what is forgotten; every subscription ended or went on without
-//! a gap; whatever was acknowledged to a command that began after the accident is there; commands succeed within five
-//! seconds of the new primary or of the new start.
+//! Four processes send commands, follow, wait and subscribe all the time; a process whose file is lost reports that,
+//! refuses everything, ends and is started again. After each accident: every surviving event was processed once; no
+//! wait returned early; no decision was based on lost events; every subscription ended or continued without a gap;
+//! every acknowledged event of a command that began after the accident exists; commands succeed within five seconds of
+//! the new primary or of the new start.
 //!
-//! The number of accidents of each kind is 2; `EVENTSOURCING_TEST_ACCIDENTS` says another one, as 20.
-//! `EVENTSOURCING_TEST_SEED` repeats the random moments of a run.
+//! The number of accidents of each kind is 2, or the value of `EVENTSOURCING_TEST_ACCIDENTS`. `EVENTSOURCING_TEST_SEED`
+//! repeats the random moments of a run.
 
-#![allow(clippy::print_stderr, reason = "figures for whoever reads along")]
+#![allow(clippy::print_stderr, reason = "prints figures of the run")]
 
 mod checks;
 mod files;
@@ -35,17 +35,17 @@ const CHILD: &str = "BANK_TEST_CHILD";
 /// The number of accidents of each kind.
 const ACCIDENTS: &str = "EVENTSOURCING_TEST_ACCIDENTS";
 const PROCESSES: usize = 4;
-/// Commands that a process gives at once.
+/// The number of concurrent commands of a process.
 const HANDS: usize = 2;
 const ACCOUNTS: usize = 8;
 const LEASE: Duration = Duration::from_millis(500);
-/// From the moment when the new primary takes writes, or the processes are started again, until every process has been
-/// served.
+/// The longest time from the moment when the new primary accepts writes, or the processes are started again, until
+/// every process was served.
 const RECOVERY_MAX: Duration = Duration::from_secs(5);
-/// A process that says nothing for so long hangs.
+/// The silence after which a process counts as hung.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Two storms at once would measure how busy the machine is.
+/// Two runs at once would measure the load of the machine.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 fn rounds() -> u64 {

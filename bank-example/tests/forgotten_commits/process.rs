@@ -1,4 +1,4 @@
-//! A child process as its parent sees it, and what it has said.
+//! A child process as its parent sees it.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::mem::take;
@@ -13,21 +13,21 @@ use uuid::Uuid;
 
 use crate::{CHILD, TIMEOUT};
 
-/// A child process and what it says.
+/// A child process and its messages.
 pub(crate) struct Process {
-    /// What the child is given: where the bank is, how durable, and the accounts.
+    /// The arguments of the child: the store, its durability, and the accounts.
     given: String,
     child: Child,
-    /// Closed when the child shall end.
+    /// The child's input, closed when the child shall end.
     orders: Option<ChildStdin>,
     lines: Receiver<(Instant, String)>,
     pub(crate) told: Told,
 }
 
-/// What the children have said so far.
+/// The messages of the children so far.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
-    /// Since the last check.
+    /// Messages since the last check.
     pub(crate) acknowledged: Vec<Acknowledged>,
     pub(crate) acknowledged_before: u64,
     pub(crate) last_acknowledged: Option<Instant>,
@@ -35,7 +35,7 @@ pub(crate) struct Told {
     pub(crate) waits_ended: u64,
     pub(crate) subscriptions_ended: u64,
     pub(crate) done: u64,
-    /// Since the last start.
+    /// Messages since the last start.
     pub(crate) state: State,
 }
 
@@ -73,7 +73,7 @@ impl Process {
         }
     }
 
-    /// Has a child that has ended, or was killed, started again.
+    /// Starts a child again that has ended or was killed.
     pub(crate) fn start_again(&mut self) {
         let (child, orders, lines) = spawn(&self.given);
         *self = Self {
@@ -86,14 +86,14 @@ impl Process {
         self.told.state = State::Starting;
     }
 
-    /// Has the child end gracefully.
+    /// Ends the child gracefully.
     pub(crate) fn end(&mut self) {
         drop(self.orders.take());
         self.listen(|told| matches!(told.state, State::Ended | State::Refused(_)));
         self.child.wait().expect("a status");
     }
 
-    /// As `kill -9`; what it has said before counts.
+    /// Kills the child as `kill -9` does. Its earlier messages count.
     pub(crate) fn kill(&mut self) {
         self.child
             .kill()
@@ -109,7 +109,7 @@ impl Process {
         writeln!(orders, "{order}").expect("the child listens");
     }
 
-    /// Listens until `enough` has been said.
+    /// Reads messages until `enough` returns `true`.
     pub(crate) fn listen(&mut self, enough: impl Fn(&Told) -> bool) {
         let begun = Instant::now();
         while !enough(&self.told) {
@@ -179,7 +179,7 @@ impl Told {
             ["opened"] => self.state = State::Open,
             ["refused", why @ ..] => self.state = State::Refused(why.join(" ")),
             ["lost", why @ ..] => self.state = State::Lost(why.join(" ")),
-            // What a stop says of a store that is lost does not matter, only that it comes to an end.
+            // The error of a stop on a lost store does not matter, only that the stop ends.
             ["ended", "Ok(Ok(()))"] => self.state = State::Ended,
             ["ended", how, ..] if how.starts_with("Ok") && matches!(self.state, State::Lost(_)) => {
                 self.state = State::Ended;

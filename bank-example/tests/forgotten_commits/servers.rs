@@ -9,7 +9,7 @@ use crate::process::Process;
 use crate::support::server::{self, DURABLE, Server};
 use crate::{ONE_AT_A_TIME, PROCESSES, now, rounds};
 
-/// How a server comes to forget commits, or not to.
+/// The ways in which a server loses commits, or does not.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Accident {
     /// The standby was away when the primary died.
@@ -52,7 +52,7 @@ impl Servers {
         Self { primary, standby }
     }
 
-    /// Names both servers; which one takes writes is found out by whoever connects.
+    /// Names both servers; the client finds the one that accepts writes.
     fn url(&self) -> String {
         match &self.standby {
             None => self.primary.url("bank"),
@@ -64,7 +64,7 @@ impl Servers {
         }
     }
 
-    /// Before the accident, while commands are given.
+    /// Prepares the accident while commands are sent.
     fn prepare(&self, accident: Accident) {
         match accident {
             Accident::SynchronousStandby => self.wait_for_each_commit("*"),
@@ -82,7 +82,7 @@ impl Servers {
         server::execute(&primary, "SELECT pg_reload_conf()");
     }
 
-    /// The accident itself. Returns when the server takes writes again.
+    /// Carries out the accident. Returns when the server accepts writes again.
     async fn suffer(&mut self, accident: Accident, random: &mut fastrand::Rng) {
         let a_while = Duration::from_millis(random.u64(50..400));
         match accident {

@@ -1,4 +1,4 @@
-//! A child process: it commands, follows, waits and subscribes, and says what it sees.
+//! A child process that sends commands, follows, waits and subscribes, and reports what it sees.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -20,12 +20,12 @@ use crate::checks::accounts_of;
 use crate::support::money;
 use crate::{CHILD, HANDS, TIMEOUT, connect, now, start};
 
-/// What a child does, and what it knows of the log.
+/// The state of a child, and its knowledge of the log.
 struct Teller {
     bank: RunningSystem<EventSourcedBank>,
     store: Arc<dyn EventStore>,
     accounts: Vec<Id<Account>>,
-    /// Held by each hand during a command, and by whoever wants silence.
+    /// Held for reading during each command, and for writing while no command may run.
     silence: RwLock<()>,
     /// The events of accounts that the subscription has delivered since it began.
     delivered: Mutex<Vec<StoredEvent>>,
@@ -37,7 +37,7 @@ struct Teller {
 enum Answer {
     Recorded {
         receipt: Receipt,
-        /// When the attempt began that was answered.
+        /// The time at which the attempt began that was answered.
         began: u128,
     },
     Rejected,
@@ -101,7 +101,8 @@ async fn open(
     Ok((bank, store))
 }
 
-/// `silence`: nobody commands until `check`, which compares what the child knows with the log.
+/// Carries out the parent's orders. `silence` stops the commands until `go on`; `check` compares the child's knowledge
+/// with the log.
 fn obey(teller: &Teller) {
     let runtime = tokio::runtime::Handle::current();
     let mut _silence = None;
@@ -110,13 +111,13 @@ fn obey(teller: &Teller) {
             "silence" => _silence = Some(runtime.block_on(teller.silence.write())),
             "check" => runtime.block_on(teller.check()),
             "go on" => _silence = None,
-            _ => panic!("told {order:?}"),
+            _ => panic!("unexpected order {order:?}"),
         }
         say(&format!("done {order}"));
     }
 }
 
-/// A line of its own, whatever the test harness prints.
+/// Prints a line of its own, also beside the output of the test harness.
 fn say(line: &str) {
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "\nteller {line}")
@@ -180,7 +181,7 @@ impl Teller {
                     StoreError::Unavailable { .. },
                 ))) => {}
                 Err(CommandError::Application(error)) if error.is_conflict() => {}
-                // The account itself was opened before the first accident.
+                // The account was opened before the first accident.
                 Err(error) => match self.fault().await {
                     Some(why) => return Answer::Lost(why),
                     None => panic!("{account}: {error:?}"),
@@ -193,14 +194,14 @@ impl Teller {
         }
     }
 
-    /// Why the store cannot be used again, once a read has looked at it: that happens a moment after an accident.
+    /// Returns the fault of the store, after a read has noticed it: a moment after an accident.
     async fn fault(&self) -> Option<String> {
         tokio::time::sleep(Duration::from_millis(100)).await;
         let _refused = self.store.head().await;
         self.store.fault()
     }
 
-    /// Makes sure that a lost store refuses everything, and says that it is lost.
+    /// Requires that a lost store refuses everything, and reports the loss.
     async fn report_loss(&self, why: &str) {
         if self.is_lost.swap(true, Ordering::Relaxed) {
             return;
@@ -223,11 +224,11 @@ impl Teller {
         say(&format!("lost {}", why.replace('\n', " ")));
     }
 
-    /// Waits for the activity feed, and looks whether it has the event.
+    /// Waits for the activity feed, and checks that it has the event.
     async fn wait_for(&self, command: CommandId, receipt: &Receipt) {
         match self.bank.wait_for(receipt, "activity", TIMEOUT).await {
             Ok(()) => {}
-            // A wait ends with the server's absence too; the caller may wait again.
+            // A wait can also end because the server is away; the caller may wait again.
             Err(SystemError::Store(
                 StoreError::LogWentBack { .. } | StoreError::Unavailable { .. },
             )) => {
@@ -252,7 +253,7 @@ impl Teller {
         let is_there = lines
             .first()
             .is_some_and(|line| line.position == receipt.position);
-        // The log may have gone back between the two.
+        // The log may have lost events between the two reads.
         let still_known = self
             .store
             .receipt(command)
@@ -289,7 +290,8 @@ impl Teller {
         }
     }
 
-    /// While nobody commands: followers have caught up, and the subscription has delivered what the log says.
+    /// Checks, while no command is sent, that the followers have caught up and that the subscription has delivered the
+    /// events of the log.
     async fn check(&self) {
         let settled = tokio::time::timeout(TIMEOUT / 2, self.bank.wait_until_caught_up()).await;
         if !matches!(settled, Ok(Ok(()))) {

@@ -1,4 +1,4 @@
-//! Names of tables: what one database takes all take, and what one refuses all refuse.
+//! Names of tables: all databases accept the same names, and refuse the same.
 
 use bank_example::application::accounts::AccountService;
 use bank_example::domain::account::Account;
@@ -13,7 +13,7 @@ use eventsourcing::{
 use super::support::Place;
 use super::{start, stores};
 
-/// Tables that are called as words of SQL are, or as what a database has of its own.
+/// Tables with names that are words of SQL, or names that a database uses itself.
 macro_rules! words {
     ($($word:literal),* $(,)?) => {
         const WORDS: &[&str] = &[$($word),*];
@@ -442,7 +442,7 @@ async fn assert_refused<S: System + std::fmt::Debug>(place: &Place, what: &str) 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_one_database_refuses_all_refuse_at_the_start() {
+async fn names_that_one_database_refuses_all_refuse_at_the_start() {
     for place in Place::all() {
         assert_refused::<BankOfTracking>(&place, "\"tracking\" is not a name for a table").await;
         assert_refused::<BankOfSqlites>(&place, "\"sqlite_balances\" is not a name for a table")

@@ -1,4 +1,4 @@
-//! The first release of a small bank. Amounts are decimal texts, as the bank itself keeps them.
+//! The first release of a small bank. Amounts are decimal texts, as in the bank itself.
 
 use bank_example::domain::{Money, ZERO};
 use eventsourcing::{
@@ -32,7 +32,7 @@ impl Account {
     fn debited(&mut self, amount: Money) {
         self.balance -= amount;
     }
-    /// A mistake of the counter: what was credited for it, and debited again.
+    /// A mistake at the counter: the amount credited for it, and the amount debited again.
     fn corrected(&mut self, credited: Money, debited: Money) {
         self.balance += credited - debited;
     }

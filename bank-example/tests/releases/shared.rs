@@ -1,4 +1,4 @@
-//! What the releases have in common: that which does not depend on what their events are.
+//! The parts that the releases share, independent of their events.
 
 use std::collections::BTreeMap;
 
@@ -16,16 +16,16 @@ pub(crate) struct Accounts(Application);
 #[derive(Debug, Deref, From)]
 pub(crate) struct Ledgers(Application);
 
-/// Every movement, by the event and its part.
+/// A read model with every movement, by its event and its part of the event.
 #[derive(Debug, Deref, From)]
 pub(crate) struct Movements(ReadModel);
 
-/// By how much an event changes the balance, if it does.
+/// The change of the balance, if the event has one.
 pub(crate) type Change = Option<Money>;
 
 /// An account of any release.
 pub(crate) trait Write: Aggregate {
-    /// How many kinds of events there are besides the first.
+    /// The number of kinds of events besides the first.
     const VARIETY: usize;
 
     fn open(owner: &str) -> Self::Event;
@@ -70,7 +70,7 @@ impl Movements {
     }
 }
 
-/// What there is in a bank.
+/// The balances of a bank.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Books(pub(crate) BTreeMap<Uuid, Money>);
 
@@ -80,7 +80,7 @@ impl Books {
     }
 }
 
-/// What a test does with a release, which has `Bank`, `Account` and `Ledger`.
+/// The functions that a test calls for a release, which has `Bank`, `Account` and `Ledger`.
 macro_rules! release {
     () => {
         pub(crate) async fn start(
@@ -120,8 +120,8 @@ macro_rules! release {
             bank.stop().await.expect("a graceful end");
         }
 
-        /// What is in the accounts. The ledger and the read model agree with them, and every follower has dealt with every
-        /// event once.
+        /// Returns the balances of the accounts, after comparing the ledger and the read model with them, and after
+        /// checking that every follower has processed every event once.
         pub(crate) async fn books(
             stores: impl Into<eventsourcing::Stores>,
         ) -> super::shared::Books {

@@ -1,4 +1,4 @@
-//! The bank behind a real nginx, with the set-ups that `docs/serving.md` shows: who gets in, forms, streams, two processes.
+//! The bank behind a real nginx, with the configurations in `docs/serving.md`: access, forms, streams, two processes.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -16,7 +16,8 @@ const PAGE: &str = include_str!("../../../docs/serving.md");
 const MISSING: &str = "nginx does not start; the tests of proxies need it: apt-get install --no-install-recommends nginx";
 const ADMITTED: (&str, &str) = ("Authorization", "Bearer correct horse battery");
 const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
-/// What browsers say of a form of the page that they show, if they came over TLS or from this machine.
+/// The headers that browsers send with a form of the page that they show, if the connection has TLS or is to this
+/// machine.
 const SAME_ORIGIN: (&str, &str) = ("Sec-Fetch-Site", "same-origin");
 
 /// The blocks of nginx on the page: the one with everything, and the one with nothing but an upstream.
@@ -39,7 +40,7 @@ struct Nginx {
 }
 
 impl Nginx {
-    /// With a block of the page, in which only addresses and certificates are other ones.
+    /// Starts nginx with a block of the page, in which only addresses and certificates are replaced.
     fn start(block: &str, servers: &[SocketAddr]) -> Self {
         let address = free_address();
         let mut block = block.to_owned();
@@ -133,7 +134,7 @@ fn free_address() -> SocketAddr {
         .expect("a port")
 }
 
-/// A person with a browser, as far as headers show.
+/// A person with a browser, as far as headers go.
 struct Browser {
     client: Client,
     cookie: Option<String>,
@@ -194,12 +195,12 @@ fn protected(place: &Place, arguments: &[&str]) -> Server {
 }
 
 #[test]
-fn without_a_password_nobody_gets_in_through_a_proxy() {
+fn without_a_password_requests_through_a_proxy_are_refused() {
     let place = &Place::all_durable()[0];
     text(place, &["open", "Alice"]);
     let bank = Server::start(place.url());
     for block in documented() {
-        // Whatever the proxy tells of itself, or does not.
+        // With any headers of the proxy, or none.
         for line in [
             "",
             "proxy_set_header X-Real-IP $remote_addr;",
@@ -368,7 +369,7 @@ fn forms_go_to_any_process_and_survive_restarts() {
     }
 }
 
-/// A proxy that puts its own name in the place of `Host`.
+/// A proxy that replaces `Host` with its own name.
 #[test]
 fn forms_pass_a_proxy_that_rewrites_host() {
     let place = &Place::all_durable()[0];

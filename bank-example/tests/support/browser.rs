@@ -10,7 +10,7 @@ pub struct Browser {
     pub router: Router,
     cookie: Option<String>,
     password: Option<String>,
-    /// Of the page that was asked for last.
+    /// The address of the last page.
     pub page: Page,
 }
 
@@ -32,7 +32,7 @@ impl Browser {
         }
     }
 
-    /// Says this password from now on.
+    /// Sends this password from now on.
     pub fn with_password(self, password: &str) -> Self {
         Self {
             password: Some(format!("Bearer {password}")),
@@ -44,8 +44,7 @@ impl Browser {
         self.send(Request::get(path), Body::empty()).await
     }
 
-    /// Sends the form `action` of the page that is shown with these fields filled in and its hidden ones as they are, and
-    /// follows where it leads.
+    /// Sends the form `action` of the current page with these fields and its hidden ones, and follows the redirect.
     pub async fn submit(&mut self, action: &str, fields: &[(&str, &str)]) -> Page {
         let form = self.page.form(action);
         let mut all: Vec<(String, String)> = form.clone();
@@ -154,7 +153,7 @@ impl Page {
     }
 }
 
-/// As forms are sent.
+/// Encodes fields as a form.
 pub fn encode(fields: &[(&str, &str)]) -> String {
     let escape =
         |text: &str| -> String { text.bytes().map(|byte| format!("%{byte:02X}")).collect() };

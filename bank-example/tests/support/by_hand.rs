@@ -1,4 +1,4 @@
-//! What others may do to a bank on a PostgreSQL server: by psql, in a transaction that stays open.
+//! Foreign writes to a bank on a PostgreSQL server: by psql, in a transaction that stays open.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
@@ -47,12 +47,12 @@ impl Session {
         }
     }
 
-    /// Draws a position that no event will have.
+    /// Uses up a position, so that no event has it.
     pub fn leave_a_hole(&mut self) {
         self.run("SELECT nextval('events_position')");
     }
 
-    /// Opens an account in a transaction that stays open: its position is drawn, and no one can see it.
+    /// Opens an account in a transaction that stays open: its position is assigned, and no other session sees it.
     pub fn begin_append(&mut self) {
         self.run(
             "BEGIN; INSERT INTO events (stream_id, category, version, name, schema_version, codec, recorded_at, \

@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// How long a page may take.
+/// The time that a page may take.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
 const MISSING: &str = "Chromium's driver does not start; the tests in a browser need it and Chromium itself: \
@@ -47,12 +47,12 @@ impl Driver {
                 break port.trim_end_matches('.').parse().expect("a port");
             }
         };
-        // Whatever else it says must not fill the pipe.
+        // The driver's other output must not fill the pipe.
         std::thread::spawn(move || lines.for_each(drop));
         Self { process, port }
     }
 
-    /// A browser with these arguments beside the usual ones, and these other options.
+    /// Opens a browser with these arguments beside the usual ones, and these other options.
     pub async fn open(&self, arguments: &[&str], options: Value) -> Client {
         let usual = [
             "--headless=new",
@@ -85,7 +85,7 @@ impl Drop for Driver {
     }
 }
 
-/// A bank that is served, as `bank-example serve` does it.
+/// A bank that is served as `bank-example serve` does.
 pub struct Served {
     pub address: SocketAddr,
     stop: oneshot::Sender<()>,
@@ -116,7 +116,7 @@ impl Served {
         format!("http://{}{path}", self.address)
     }
 
-    /// Ends it, and requires that it ends well and soon.
+    /// Ends the bank, which must succeed soon.
     pub async fn stop(self) {
         let _ = self.stop.send(());
         let ended = tokio::time::timeout(TIMEOUT, self.server)
@@ -126,12 +126,12 @@ impl Served {
     }
 }
 
-/// A bank as another process has it.
+/// Starts the bank as another process would.
 pub async fn bank(url: &str) -> RunningSystem<EventSourcedBank> {
     bank_that(OnFailure::Park, url).await
 }
 
-/// A bank whose followers do that about what they cannot deal with.
+/// Starts the bank with this reaction to events that its followers fail to process.
 pub async fn bank_that(on_failure: OnFailure, url: &str) -> RunningSystem<EventSourcedBank> {
     let builder = EventSourcedBank::builder(stores::open(url).await.expect("a store"))
         .with_runner(Runner::concurrent());
@@ -159,7 +159,7 @@ pub async fn text(client: &Client, css: &str) -> String {
 pub async fn until_text(client: &Client, css: &str, wanted: &str) -> Duration {
     let begin = Instant::now();
     loop {
-        // What is looked at may be replaced at this very moment.
+        // The element may be replaced at this very moment.
         let element = client.find(Locator::Css(css)).await;
         let shown = match element {
             Ok(element) => element.text().await.unwrap_or_default(),
@@ -180,7 +180,7 @@ pub async fn until_text(client: &Client, css: &str, wanted: &str) -> Duration {
 pub async fn submit(client: &Client, form: &str, fields: &[(&str, &str)]) {
     for (name, value) in fields {
         let css = format!("#{form}-{name}");
-        // The page may not be all there yet.
+        // The page may not be complete yet.
         let field = client
             .wait()
             .at_most(TIMEOUT)
@@ -193,8 +193,8 @@ pub async fn submit(client: &Client, form: &str, fields: &[(&str, &str)]) {
     press(client, &format!("#{form} button")).await;
 }
 
-/// Presses a button that leads to another page, and waits until the page is another one: what is asked for next is not to be
-/// found on this one.
+/// Presses a button that leads to another page, and waits for that page, so that what follows does not search the old
+/// one.
 pub async fn press(client: &Client, css: &str) {
     let begin = Instant::now();
     let page = client.find(Locator::Css("html")).await.expect("a page");
@@ -218,7 +218,7 @@ async fn is_pressed(client: &Client, css: &str) -> bool {
     }
 }
 
-/// Keeps what the browser shows, for people.
+/// Saves a screenshot for people.
 pub async fn screenshot(client: &Client, name: &str) -> Vec<u8> {
     let png = client.screenshot().await.expect("a picture");
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("screenshots");

@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, Request};
 use serde_json::Value;
 use tower::ServiceExt as _;
 
-/// An answer, all of it.
+/// A complete answer.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -27,7 +27,7 @@ impl Answer {
     }
 }
 
-/// Sends what it is given; a body is JSON unless `headers` say otherwise.
+/// Sends a request; a body is JSON unless `headers` have another type.
 pub async fn send(
     router: &Router,
     method: &str,
@@ -67,7 +67,7 @@ pub async fn get(router: &Router, path: &str) -> Answer {
     send(router, "GET", path, &[], Body::empty()).await
 }
 
-/// A command without a key.
+/// Sends a command without a key.
 pub async fn post(router: &Router, path: &str, body: Value) -> Answer {
     send(
         router,
@@ -79,7 +79,7 @@ pub async fn post(router: &Router, path: &str, body: Value) -> Answer {
     .await
 }
 
-/// A command with a key.
+/// Sends a command with a key.
 pub async fn post_with_key(router: &Router, path: &str, key: &str, body: Value) -> Answer {
     let headers = [
         ("content-type", "application/json"),

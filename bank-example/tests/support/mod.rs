@@ -1,4 +1,4 @@
-//! What several tests of the bank need.
+//! Shared parts of the bank's tests.
 #![allow(dead_code, unreachable_pub, reason = "not every test uses all of it")]
 
 #[path = "../../../eventsourcing-postgres/tests/support/server.rs"]
@@ -24,14 +24,14 @@ use eventsourcing::{Codec, Id, RecordedEvent, Root, RunningSystem, SystemError};
 use jiff::Timestamp;
 use tempfile::TempDir;
 
-/// Where a bank can be, empty at first and gone at the end.
+/// A store for a bank, empty at first and removed at the end.
 pub struct Place {
     url: String,
     _folder: Option<TempDir>,
 }
 
 impl Place {
-    /// One for each kind of store.
+    /// Creates one place for each kind of store.
     pub fn all() -> Vec<Self> {
         [
             vec![Self {
@@ -45,7 +45,7 @@ impl Place {
         .collect()
     }
 
-    /// One for each kind of store that outlives its process.
+    /// Creates one place for each kind of store that outlives its process.
     pub fn all_durable() -> Vec<Self> {
         let folder = tempfile::tempdir().expect("a folder");
         let url = format!("sqlite:{}", folder.path().join("bank.db").display());
@@ -58,7 +58,7 @@ impl Place {
         ]
     }
 
-    /// A database of its own on the server that the tests of this program share.
+    /// Creates a database on the server that the tests of this program share.
     pub fn postgres() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let server = server::shared_url();
@@ -84,7 +84,7 @@ impl Place {
         }
     }
 
-    /// Where something was put before.
+    /// A place that exists already.
     pub fn at(url: String) -> Self {
         Self { url, _folder: None }
     }
@@ -94,12 +94,12 @@ impl Place {
     }
 }
 
-/// The client of PostgreSQL, to look from outside.
+/// Returns the path of psql, to look at the database from outside.
 pub fn psql() -> std::path::PathBuf {
     server::program("psql").get_program().into()
 }
 
-/// A program of PostgreSQL.
+/// Returns a command that runs a program of PostgreSQL.
 pub fn program(name: &str) -> std::process::Command {
     server::program(name)
 }
@@ -108,8 +108,7 @@ pub fn money(text: &str) -> Money {
     Money::from_str_exact(text).expect("an amount")
 }
 
-/// Requires that accounts, ledger and activity tell the same story, and returns the balance of the bank and the
-/// number of movements.
+/// Requires that accounts, ledger and activity agree, and returns the balance of the bank and the number of movements.
 pub async fn assert_consistent(bank: &RunningSystem<EventSourcedBank>) -> (Money, u64) {
     bank.wait_until_caught_up()
         .await
@@ -217,16 +216,13 @@ pub async fn assert_transfers_ended(bank: &RunningSystem<EventSourcedBank>) -> (
     (completed, compensated)
 }
 
-/// An event of an account that nothing can read, as a mistake in another program may leave it: every follower parks it.
-pub async fn record_what_nobody_can_read(
-    bank: &RunningSystem<EventSourcedBank>,
-    account: Id<Account>,
-) {
+/// Writes an event of an account that cannot be decoded, as a bug in another program may: every follower parks it.
+pub async fn record_unreadable_event(bank: &RunningSystem<EventSourcedBank>, account: Id<Account>) {
     record(bank, account, "Credited", br#"{"amount":"plenty"}"#).await;
 }
 
-/// An event of an account as a newer release may write it.
-pub async fn record_what_only_a_newer_release_can_read(
+/// Writes an event of an account as a newer release may.
+pub async fn record_event_of_newer_release(
     bank: &RunningSystem<EventSourcedBank>,
     account: Id<Account>,
 ) {
@@ -255,8 +251,8 @@ async fn record(
         .expect("the store does not look at payloads");
 }
 
-/// An answer to a transfer that there is not, as when events were restored in the wrong order: what leads transfers cannot deal
-/// with it. Waits until it has stopped, and returns what is missing.
+/// Writes an answer to a transfer that does not exist, as when events were restored in the wrong order: the policy of
+/// the transfers fails on it. Waits until it has stopped, and returns the missing event.
 pub async fn an_answer_before_its_transfer(
     bank: &RunningSystem<EventSourcedBank>,
 ) -> (Id<Transfer>, Order) {
@@ -282,8 +278,8 @@ pub async fn an_answer_before_its_transfer(
     )
 }
 
-/// Writes what is missing.
-pub async fn mend(
+/// Writes the missing event.
+pub async fn append_missing(
     bank: &RunningSystem<EventSourcedBank>,
     (transfer, order): (Id<Transfer>, Order),
 ) {
@@ -294,7 +290,7 @@ pub async fn mend(
         .expect("it is written");
 }
 
-/// What the activity feed should say about an event.
+/// Returns the expected line of the activity feed for an event.
 fn line_of(event: &RecordedEvent<Account>) -> Activity {
     let (owner, amount) = match event.payload.clone() {
         AccountEvent::Opened { owner } => (Some(owner), None),
@@ -313,7 +309,7 @@ fn line_of(event: &RecordedEvent<Account>) -> Activity {
     }
 }
 
-/// What the summaries should say after these events.
+/// Returns the expected summaries after these events.
 fn summaries_of(log: &[RecordedEvent<Account>]) -> Vec<AccountSummary> {
     let mut summaries: Vec<AccountSummary> = Vec::new();
     for event in log {
@@ -354,8 +350,8 @@ fn summaries_of(log: &[RecordedEvent<Account>]) -> Vec<AccountSummary> {
     summaries
 }
 
-/// Schedules a timer of the transfers that is due, as another release may have done: its payload is not the id of a transfer.
-pub async fn schedule_what_no_transfer_reads(store: &dyn EventStore, key: &str) {
+/// Schedules a due timer of the transfers, as another release may: its payload is not the id of a transfer.
+pub async fn schedule_unreadable_timer(store: &dyn EventStore, key: &str) {
     let follower = Name::from_static("transfers");
     let log = store.log_id();
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::http::Answer;
 
-/// So long nobody waits for an answer.
+/// The time after which a missing answer is a failure.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A process that serves a bank. Killed when it is dropped.
@@ -23,7 +23,7 @@ impl Server {
         Self::start_with(url, "127.0.0.1:0", &[], &[])
     }
 
-    /// One that listens there, with further arguments and variables.
+    /// Starts one that listens there, with further arguments and variables.
     pub fn start_with(
         url: &str,
         address: &str,
@@ -71,13 +71,13 @@ impl Server {
         }
     }
 
-    /// As `kill -9` does.
+    /// Kills the process as `kill -9` does.
     pub fn kill(mut self) {
         self.child.kill().expect("it is killed");
         self.child.wait().expect("it has ended");
     }
 
-    /// Has it end gracefully.
+    /// Ends the process gracefully.
     pub fn stop(mut self) {
         let pid = self.child.id().to_string();
         assert!(
@@ -100,7 +100,7 @@ impl Drop for Server {
     }
 }
 
-/// Asks one thing after the other, over one connection as long as that lasts.
+/// Sends one request after the other, over one connection as long as that lasts.
 pub struct Client {
     address: SocketAddr,
     stream: Option<BufReader<TcpStream>>,
@@ -111,7 +111,7 @@ impl Client {
         self.send("GET", path, &[], b"")
     }
 
-    /// One that speaks to whatever listens there.
+    /// Creates a client of the server at this address.
     pub fn to(address: SocketAddr) -> Self {
         Self {
             address,
@@ -119,7 +119,7 @@ impl Client {
         }
     }
 
-    /// The head of an answer that may have no end. The connection is not used again.
+    /// Returns the head of an answer that may have no end. The connection is not used again.
     pub fn head(&mut self, path: &str, headers: &[(&str, &str)]) -> io::Result<Answer> {
         let mut request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n", self.address);
         for (name, value) in headers {
@@ -130,7 +130,7 @@ impl Client {
         answer
     }
 
-    /// A command of the API.
+    /// Sends a command of the API.
     pub fn post(&mut self, path: &str, key: &str, body: &Value) -> io::Result<Answer> {
         let headers = [
             ("Content-Type", "application/json"),
@@ -139,7 +139,7 @@ impl Client {
         self.send("POST", path, &headers, body.to_string().as_bytes())
     }
 
-    /// Sends what it is given, well-formed or not.
+    /// Sends a request, well-formed or not.
     pub fn send(
         &mut self,
         method: &str,
@@ -153,7 +153,7 @@ impl Client {
         }
         request += &format!("Content-Length: {}\r\n\r\n", body.len());
         let answer = self.exchange(&[request.as_bytes(), body].concat());
-        // Who is refused before all was read is not listened to any more.
+        // The server does not read the rest of a request that it refuses early.
         if answer.as_ref().map_or(true, |answer| answer.status >= 400) {
             self.stream = None;
         }
@@ -168,7 +168,7 @@ impl Client {
             self.stream = Some(BufReader::new(stream));
         }
         let stream = self.stream.as_mut().expect("it was just made");
-        // Who is refused early may be refused before all is sent.
+        // A request that is refused early may be refused before all of it is sent.
         let sent = stream.get_mut().write_all(request);
         read(stream).or_else(|error| sent.and(Err(error)))
     }

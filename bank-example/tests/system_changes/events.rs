@@ -1,4 +1,4 @@
-//! Followers that take other events, or have other tables, than the release before.
+//! Followers that take other events, or have other tables, than in the release before.
 
 use std::time::Duration;
 
@@ -131,12 +131,12 @@ async fn a_change_that_no_event_before_the_position_is_touched_by_is_recorded_an
     for home in Home::all().await {
         home.fill(1).await;
         home.run::<OfFilled>().await;
-        // There is no lid yet.
+        // No lid exists yet.
         home.run::<OfLidsToo>().await;
         make_lid(&home).await;
         home.run::<OfLidsToo>().await;
         assert_eq!(home.audited().await, 3, "{}", home.url());
-        // By now there is one.
+        // A lid exists by now.
         home.assert_refused(
             home.builder::<OfFilled>(),
             &["no longer takes: Closed, Made of Lid"],
@@ -192,8 +192,8 @@ async fn each_partition_is_asked_for_itself() {
     }
 }
 
-/// An older release would pass over what a newer one takes. It lets go of the follower as soon as the newer one has
-/// recorded that, also where it holds the lease.
+/// An older release would skip events that a newer one takes. It releases the follower as soon as the newer release has
+/// recorded which events it takes, also while it holds the lease.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_older_release_leaves_the_follower_to_a_newer_one_that_takes_what_it_does_not_know() {
     for home in Home::all().await {
@@ -256,7 +256,7 @@ async fn an_older_release_leaves_the_follower_to_a_newer_one_that_takes_what_it_
             home.url()
         );
 
-        // Taken back for good.
+        // The release is reverted for good.
         let early = home
             .builder::<Early>()
             .changed_followers(["audits"])
@@ -269,7 +269,8 @@ async fn an_older_release_leaves_the_follower_to_a_newer_one_that_takes_what_it_
     }
 }
 
-/// Returns why the follower waits for another release. Processes that cannot go on take turns with the lease.
+/// Returns the reason for which the follower waits for another release. Processes that cannot go on take turns with the
+/// lease.
 async fn until_it_waits(early: &RunningSystem<Early>) -> String {
     let looking = async {
         loop {
@@ -418,7 +419,7 @@ async fn a_read_model_with_other_tables_or_events_needs_another_version() {
     }
 }
 
-/// Before what is taken was recorded, the names of the tables were.
+/// The names of the tables were recorded before the events that are taken were.
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_of_other_names_are_noticed_without_a_record_too() {
     for home in Home::all().await {

@@ -1,4 +1,4 @@
-//! A follower that is gone while another one would begin at the first event.
+//! A follower is gone while another one would begin at the first event.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -138,7 +138,7 @@ async fn a_follower_that_was_removed_on_purpose_is_named_once_and_not_missed_any
             (6, 4)
         );
 
-        // It is remembered for whatever comes later.
+        // The removal is remembered for later releases.
         home.run::<Grown>().await;
         let builder = home.builder::<Replaced>().removed_followers(["audits"]);
         home.assert_refused(
@@ -245,7 +245,7 @@ async fn followers_of_a_store_without_declarations_are_missed_if_they_have_proce
         )
         .await;
 
-        // A program that follows the log by hand has no declaration, and is none of the system's.
+        // A program that follows the log by hand has no declaration, and its follower does not belong to the system.
         let store = home.stores.store();
         let by_hand = Tracking::new("billing", store.log_id(), Position::ZERO, Position::new(3));
         store
@@ -278,7 +278,7 @@ async fn a_policy_in_partitions_is_known_by_the_name_of_the_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_could_repeat_nothing_is_not_refused() {
+async fn followers_that_could_repeat_nothing_are_not_refused() {
     for home in Home::all().await {
         home.run::<Pantry>().await;
         home.run::<Renamed>().await;
@@ -312,7 +312,7 @@ async fn a_policy_that_moves_to_a_store_of_its_own_without_its_position_is_refus
     }
 }
 
-/// Something foreign that counts what it is sent.
+/// A foreign target that counts the events it receives.
 struct Search(Arc<AtomicU64>);
 
 impl Projection<Jar> for Search {
@@ -429,7 +429,7 @@ struct TalliedElsewhere {
     counts: Tally,
 }
 
-/// Its only effects are in its tables, which another name does not get.
+/// The only effects of the read model are in its tables, which are not given to another name.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_model_of_another_name_cannot_write_into_the_tables_a_second_time() {
     for home in Home::all().await {
@@ -452,7 +452,7 @@ async fn a_read_model_of_another_name_cannot_write_into_the_tables_a_second_time
     }
 }
 
-/// A store that keeps a million refusals lists its followers none the slower: they are passed over.
+/// Listing the followers of a store with a million stored rejections is not slower: rejections are skipped.
 #[tokio::test(flavor = "multi_thread")]
 async fn kept_refusals_are_no_followers_and_are_passed_over() {
     let store = MemoryStore::new();

@@ -1,7 +1,7 @@
-//! Another number of partitions in the next release, while the one before is still at work.
+//! The next release has another number of partitions, while the one before still runs.
 //!
-//! Processes are this very test program. `EVENTSOURCING_CUT_SECONDS` says for how long jars are filled while the releases
-//! change; 4 unless given, 60 before a release.
+//! The processes are this test program itself. `EVENTSOURCING_CUT_SECONDS` is the time during which jars are filled
+//! while the releases change: 4 unless given, 60 before a release.
 #![allow(
     clippy::print_stdout,
     reason = "children report by it, and figures are for people"
@@ -98,7 +98,7 @@ async fn a_release_with_another_number_is_refused_before_anything_has_been_proce
 
 /// Several processes with different numbers start at the same moment, on a store that none has run on.
 #[tokio::test(flavor = "multi_thread")]
-async fn of_releases_that_start_at_once_those_of_one_number_run() {
+async fn releases_that_start_at_once_run_with_one_number_of_partitions() {
     for home in Home::all().await {
         home.fill(4).await;
         for leases in [true, false] {
@@ -143,8 +143,9 @@ async fn of_releases_that_start_at_once_those_of_one_number_run() {
     }
 }
 
-/// A process of a release that named no cut when it started, or whose store has been put back since. When another number
-/// has been recorded it stops, whatever it does about events that fail, and says what to do; nothing is done twice.
+/// A process of a release that named no number of partitions when it started, or whose store was restored since. When
+/// another number is recorded the process stops, whatever its reaction to failing events is, and says what to do; no
+/// event is processed twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_follower_whose_cut_is_outdated_stops_and_says_what_to_do() {
     for on_failure in [OnFailure::Stop, OnFailure::Retry, OnFailure::Park] {
@@ -287,7 +288,7 @@ impl Process {
         Self { child, stdin }
     }
 
-    /// Waits until it runs, or returns why it was refused.
+    /// Waits until the process runs, or returns the reason for which it was refused.
     fn runs(&mut self) -> Result<(), String> {
         let mut lines = BufReader::new(self.child.stdout.as_mut().expect("a pipe")).lines();
         loop {

@@ -1,4 +1,4 @@
-//! What the releases consist of.
+//! The systems of the releases.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{Jar, JarEvent, Jars, shelf};
 use crate::support::Place;
 
-/// A store of each kind, with what it needs to go on living.
+/// A store of each kind, with the resources it needs.
 pub(crate) struct Home {
     pub(crate) stores: Stores,
     /// Keeps the positions of read models in tables.
@@ -45,7 +45,7 @@ impl Home {
         homes
     }
 
-    /// In stores of which the shared one keeps everything.
+    /// A home in stores whose shared one keeps everything.
     pub(crate) fn of(stores: Stores) -> Self {
         Self {
             read_models: stores.store(),
@@ -99,7 +99,7 @@ impl Home {
         );
     }
 
-    /// The log, and where the followers are.
+    /// Returns the log and the positions of the followers.
     async fn picture(&self) -> (Vec<StoredEvent>, Vec<(Name, u64, u64)>) {
         let followers = self
             .stores
@@ -158,7 +158,7 @@ impl Home {
         .await;
     }
 
-    /// Records in the name of a program that is not run.
+    /// Returns an application that records in the name of a program that does not run.
     pub(crate) fn application(&self, name: &'static str) -> Application {
         Application::new(name, self.stores.store())
     }
@@ -202,7 +202,7 @@ pub(crate) async fn finish<S: System>(running: RunningSystem<S>) {
     running.stop().await.expect("a graceful end");
 }
 
-/// Counts what it is told of.
+/// Counts the events it is notified of.
 #[derive(Aggregate, Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Audit {
     pub(crate) entries: u64,
@@ -249,7 +249,7 @@ impl Policy<Jar> for Audits {
     }
 }
 
-/// An aggregate that only later releases know.
+/// An aggregate that exists only in later releases.
 #[derive(Aggregate, Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Lid {
     pub(crate) is_closed: bool,

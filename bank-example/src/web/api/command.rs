@@ -450,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn the_id_of_a_command_follows_from_its_key_for_ever() {
+    fn the_id_of_a_command_follows_from_its_key_forever() {
         let command = |key: &str| Command {
             key: Some(key.to_owned()),
             expected: None,

@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_knows_the_password_is_admitted() {
+    fn requests_with_the_password_are_admitted() {
         assert!(Password::new("short").is_none());
         let password = Password::new("correct horse").expect("long enough");
         let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));

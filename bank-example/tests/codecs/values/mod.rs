@@ -24,10 +24,10 @@ use shapes::{Shape, Source};
 
 /// The number of values for each store, unless more are asked for.
 const VALUES: usize = 480;
-/// After so many everything has to have arrived.
+/// The number of values after which all of them must have arrived.
 const CHUNK: usize = 100;
 const ENCODINGS: usize = 4;
-/// With this number of values every shape has met its unusual ones.
+/// The number of values with which every shape has met its unusual values.
 const ENOUGH_OF_EACH_SHAPE: usize = 5_000;
 
 fn values() -> usize {
@@ -97,7 +97,7 @@ async fn check(
                     text.contains("cannot encode event Kept"),
                     "{shape:?}: {text}"
                 );
-                // Nothing of it is written: the log has exactly what was accepted, as is looked at in the end.
+                // No part of a refused value may be written: in the end the log is compared with the accepted values.
             }
             Err(CommandError::Rejected(never)) => match never {},
         }
@@ -114,7 +114,7 @@ async fn check(
     let other = MemoryStore::new();
     paths::import(&other, archive).await;
     let other = Stores::from(other);
-    // Another codec than the one that has written it.
+    // The codec that reads is not the one that wrote.
     let system = start(&other, (encoding + 1) % ENCODINGS).await;
     expected.check_all(&system).await;
     system.stop().await.expect("it stops");
@@ -148,7 +148,7 @@ async fn values_of_every_shape_come_back_by_every_path_or_are_refused() {
     for (shape, (accepted, refused)) in &tally {
         eprintln!("{shape}: {accepted} came back, {refused} were refused");
     }
-    // Whatever is usual is not refused.
+    // Usual values are not refused.
     for shape in [
         "Small", "Whole", "Long", "Text", "Bytes", "Unit", "Option", "Set", "HashSet", "ByHash",
         "ByPlain", "ById",

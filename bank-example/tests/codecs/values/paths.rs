@@ -38,7 +38,7 @@ impl Good {
     }
 }
 
-/// The same stream, as the next release reads it, whose upcaster takes a JSON value.
+/// The same stream, as the next release reads it, with an upcaster that takes a JSON value.
 mod by_value {
     use super::*;
 
@@ -62,7 +62,7 @@ mod by_value {
     }
 }
 
-/// And one whose upcaster takes the type.
+/// The same stream, whose upcaster takes the type.
 mod by_type {
     use super::*;
 
@@ -137,7 +137,7 @@ impl Goods {
     }
 }
 
-/// Copies each value, and once more by way of a timer.
+/// Copies each value, and a second time by a timer.
 #[derive(Debug)]
 pub(super) struct Copies {
     app: Application,
@@ -241,7 +241,7 @@ fn assert_same(path: &str, came_back: &Shape, shape: &Shape) {
     }
 }
 
-/// The paths that need no follower.
+/// Checks the paths that need no follower.
 pub(super) async fn check_own(system: &RunningSystem<Warehouse>, id: Id<Good>, shape: &Shape) {
     let app = &system.goods.app;
     let look = |path: &'static str| {
@@ -276,7 +276,7 @@ pub(super) async fn check_own(system: &RunningSystem<Warehouse>, id: Id<Good>, s
     assert_same("a kept rejection", &kept.because_of, shape);
 }
 
-/// The paths that begin with what is stored.
+/// Checks the paths that begin with the stored event.
 async fn check_stored(app: &Application, id: Id<Good>, shape: &Shape) {
     let uuid = id.as_uuid();
     assert_same("a load", &app.load(id).await.expect("a good").shape, shape);

@@ -1,4 +1,4 @@
-//! Values of every shape that serde knows, those that cannot come back among them.
+//! Values of every shape in serde's data model, including those that cannot be read back.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -514,7 +514,7 @@ impl Source {
         (0..levels).fold(Nest::Leaf, |nest, _| Nest::List(vec![nest]))
     }
 
-    /// A value of any shape, with others in it, but not for ever.
+    /// Draws a value of any shape, nested to a limited depth.
     pub(super) fn shape(&mut self) -> Shape {
         let depth = DEPTH.get();
         DEPTH.set(depth + 1);
