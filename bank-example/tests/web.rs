@@ -722,7 +722,7 @@ async fn a_follower_that_has_stopped_tries_again_when_that_is_asked_for() {
         );
         let page = browser.submit("/system/resume", &[]).await;
         assert!(
-            page.shows("The follower has retried, failed, and stopped; the reason is below."),
+            page.shows("The follower has retried, failed, and stopped again; the reason is below."),
             "{}",
             page.html
         );

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use bank_example::domain::BankError;
 use bank_example::stores::OpenError;
+use clap::error::{ContextKind, ErrorKind};
 use eventsourcing::sql::SqlError;
 use eventsourcing::store::StoreError;
 use eventsourcing::{ApplicationError, CommandError, SystemError};
@@ -32,16 +33,8 @@ pub(crate) enum Failure {
 impl Failure {
     /// The error of the argument parser, in one line.
     pub(crate) fn usage(error: &clap::Error) -> Self {
-        let text = error.render().to_string();
-        let lines = text
-            .lines()
-            .take_while(|line| !line.trim().is_empty())
-            .map(str::trim);
-        let line = without_addresses(&lines.collect::<Vec<_>>().join(" "));
-        Self::Usage(format!(
-            "{} (see --help)",
-            line.trim_start_matches("error: ")
-        ))
+        let line = without_addresses(&invalid_value(error).unwrap_or_else(|| first_lines(error)));
+        Self::Usage(format!("{line} (see --help)"))
     }
 
     /// The answer could not be written to standard output.
@@ -167,6 +160,27 @@ pub(crate) fn one_line(error: &dyn Error) -> String {
         source = cause.source();
     }
     line
+}
+
+/// Describes a value that a value parser refused. The parser's own text quotes the whole value, however long it is; the
+/// error in the source quotes its beginning.
+fn invalid_value(error: &clap::Error) -> Option<String> {
+    if error.kind() != ErrorKind::ValueValidation {
+        return None;
+    }
+    let argument = error.get(ContextKind::InvalidArg)?;
+    let source = error.source()?;
+    Some(format!("invalid value for {argument}: {source}"))
+}
+
+fn first_lines(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let lines = text
+        .lines()
+        .take_while(|line| !line.trim().is_empty())
+        .map(str::trim);
+    let line = lines.collect::<Vec<_>>().join(" ");
+    line.trim_start_matches("error: ").to_owned()
 }
 
 /// Removes addresses from an error of the parser, which quotes the word it does not understand. An address in the wrong

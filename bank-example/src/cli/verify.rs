@@ -32,7 +32,7 @@ pub(super) async fn run(
 
 fn show(verification: &Verification, contents: Option<&[ContentsVerification]>) -> Output {
     let compared = contents.unwrap_or_default();
-    let odd = verification
+    let disagreeing = verification
         .followers
         .iter()
         .filter(|follower| !follower.agrees())
@@ -55,12 +55,15 @@ fn show(verification: &Verification, contents: Option<&[ContentsVerification]>) 
             .map(ToString::to_string),
     );
     let json = json!({
-        "agrees": odd == 0,
+        "agrees": disagreeing == 0,
         "followers": verification.followers.iter().map(follower_json).collect::<Vec<_>>(),
         "contents": contents.map(|contents| contents.iter().map(contents_json).collect::<Vec<_>>()),
     });
-    let failure = (odd > 0)
-        .then(|| Failure::Refused(format!("{odd} of the checks did not agree with the log")));
+    let failure = (disagreeing > 0).then(|| {
+        Failure::Refused(format!(
+            "{disagreeing} of the checks did not agree with the log"
+        ))
+    });
     Output::new(lines.join("\n"), json).fail(failure)
 }
 

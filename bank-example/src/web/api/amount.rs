@@ -85,11 +85,14 @@ mod tests {
                 Some(amount)
             );
         }
-        let odd = [
+        let invalid = [
             "", "-", ".5", "5.", "1e3", "+1", "1_000", "0x10", "1,00", " 1", "NaN", "1.0.0",
             "\u{661}",
         ];
-        for text in odd.into_iter().chain([&*"9".repeat(40), &*"9".repeat(30)]) {
+        for text in invalid
+            .into_iter()
+            .chain([&*"9".repeat(40), &*"9".repeat(30)])
+        {
             assert_eq!(parse(text), None, "{text}");
         }
     }

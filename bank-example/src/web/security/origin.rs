@@ -43,8 +43,8 @@ impl FromStr for Origin {
             _ => return Err(NotAnOrigin),
         };
         let authority = authority.strip_suffix(port).unwrap_or(authority);
-        let is_odd = |c: char| !c.is_ascii_graphic() || "/?#@\\\"<>,".contains(c);
-        match authority.is_empty() || authority.contains(is_odd) {
+        let is_forbidden = |c: char| !c.is_ascii_graphic() || "/?#@\\\"<>,".contains(c);
+        match authority.is_empty() || authority.contains(is_forbidden) {
             true => Err(NotAnOrigin),
             false => Ok(Self(format!("{scheme}://{authority}"))),
         }
