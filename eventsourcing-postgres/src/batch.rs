@@ -21,15 +21,15 @@ use crate::tracking;
 const APPEND: &str = include_str!("queries/append.sql");
 
 /// How long a batch waits to hold the appender lock alone: longer than appends take, and shorter than people notice.
-const LOCK_ALONE_MAX: Duration = Duration::from_millis(100);
+const EXCLUSIVE_LOCK_WAIT_MAX: Duration = Duration::from_millis(100);
 
 /// How a batch holds the appender lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Hold {
+pub(crate) enum LockMode {
     /// Together with the batches of other connections.
     Shared,
     /// While no other append of the whole log is under way.
-    Alone,
+    Exclusive,
 }
 
 /// What became of one append.
@@ -37,7 +37,7 @@ pub(crate) enum Hold {
 pub(crate) enum Outcome {
     Settled(Result<Appended, StoreError>),
     /// An earlier append of the batch may change the answer: ask again in the next batch.
-    AskAgain,
+    Deferred,
 }
 
 /// The arguments of `append()`, named as there.
@@ -93,7 +93,7 @@ pub(crate) struct Batch<'a> {
 
 /// What the batch does so far, to find out who cannot join.
 #[derive(Default)]
-struct Company<'a> {
+struct BatchEffects<'a> {
     /// The last part that concerns each stream, from 1.
     parts: HashMap<&'a StreamId, i32>,
     written: HashSet<&'a StreamId>,
@@ -105,7 +105,7 @@ struct Company<'a> {
 }
 
 /// A part with events, and what is needed to send them.
-struct Written<'a> {
+struct WrittenPart<'a> {
     part: i32,
     stream: &'a StreamId,
     recorded_at: RecordedAt,
@@ -115,15 +115,15 @@ struct Written<'a> {
 impl<'a> Batch<'a> {
     /// The batch of `appends`, in this order, each valid.
     pub(crate) fn new(appends: impl Iterator<Item = &'a Append>) -> Self {
-        let (mut batch, mut company, mut written) =
-            (Self::default(), Company::default(), Vec::new());
+        let (mut batch, mut effects, mut written) =
+            (Self::default(), BatchEffects::default(), Vec::new());
         for (number, append) in (1..).zip(appends) {
-            batch.waits.push(!company.admits(append));
-            batch.add(number, append, &mut company, &mut written);
-            company.join(append);
+            batch.waits.push(!effects.admits(append));
+            batch.add(number, append, &mut effects, &mut written);
+            effects.join(append);
             batch.appends.push(append);
         }
-        written.sort_by_key(|written: &Written<'_>| {
+        written.sort_by_key(|written: &WrittenPart<'_>| {
             (written.stream.id, &written.stream.category, written.part)
         });
         written.iter().for_each(|written| batch.add_events(written));
@@ -139,11 +139,11 @@ impl<'a> Batch<'a> {
         &self,
         client: &ClientWrapper,
         log: LogId,
-        hold: Hold,
+        mode: LockMode,
     ) -> Result<Vec<Outcome>, Error> {
-        let row = match hold {
-            Hold::Shared => self.call(client, hold).await?,
-            Hold::Alone => self.call_alone(client).await?,
+        let row = match mode {
+            LockMode::Shared => self.call(client, mode).await?,
+            LockMode::Exclusive => self.call_exclusively(client).await?,
         };
         let verdicts = verdicts(&row)?;
         Ok(self
@@ -156,27 +156,27 @@ impl<'a> Batch<'a> {
 
     /// Later appends of everybody queue up behind whoever waits for the lock alone, and so nobody waits for it for long. All
     /// three statements are sent when the future is first polled, so the limit is lifted whatever becomes of the future.
-    async fn call_alone(&self, client: &ClientWrapper) -> Result<Row, Error> {
+    async fn call_exclusively(&self, client: &ClientWrapper) -> Result<Row, Error> {
         client.prepare_cached(APPEND).await?;
-        let limit = format!("SET lock_timeout = {}", LOCK_ALONE_MAX.as_millis());
+        let limit = format!("SET lock_timeout = {}", EXCLUSIVE_LOCK_WAIT_MAX.as_millis());
         let (limited, row, _) = tokio::join! {
             biased;
             client.batch_execute(&limit),
-            self.call(client, Hold::Alone),
+            self.call(client, LockMode::Exclusive),
             client.batch_execute("RESET lock_timeout"),
         };
         limited?;
         row
     }
 
-    async fn call(&self, client: &ClientWrapper, hold: Hold) -> Result<Row, Error> {
+    async fn call(&self, client: &ClientWrapper, mode: LockMode) -> Result<Row, Error> {
         let statement = client.prepare_cached(APPEND).await?;
-        let alone = hold == Hold::Alone;
+        let exclusive = mode == LockMode::Exclusive;
         client
             .query_one(
                 &statement,
                 &[
-                    &alone,
+                    &exclusive,
                     &self.waits,
                     &self.command_appends,
                     &self.command_ids,
@@ -254,8 +254,8 @@ impl<'a> Batch<'a> {
             },
             (outcome @ (2 | 6 | 7), Some(step)) => Err(tracking::refusal(step, outcome, number)),
             (3, _) => Err(self.conflict(append, place, Version::new(number))),
-            (4, _) => Err(beyond(append, place, Version::new(number))),
-            (5, _) => return Outcome::AskAgain,
+            (4, _) => Err(snapshot_refusal(append, place, Version::new(number))),
+            (5, _) => return Outcome::Deferred,
             _ => Err(strange(verdict)),
         })
     }
@@ -264,8 +264,8 @@ impl<'a> Batch<'a> {
         &mut self,
         number: i32,
         append: &'a Append,
-        company: &mut Company<'a>,
-        written: &mut Vec<Written<'a>>,
+        effects: &mut BatchEffects<'a>,
+        written: &mut Vec<WrittenPart<'a>>,
     ) {
         if let Some(id) = append.command_id {
             self.command_appends.push(number);
@@ -279,14 +279,14 @@ impl<'a> Batch<'a> {
         for part in &append.streams {
             let place = self.add_part(number, &part.stream, part.expected, part.events.len());
             self.part_before.push(
-                company
+                effects
                     .parts
                     .insert(&part.stream, place)
                     .unwrap_or_default(),
             );
             if !part.events.is_empty() {
                 let recorded_at = RecordedAt::new(append.recorded_at);
-                written.push(Written {
+                written.push(WrittenPart {
                     part: place,
                     stream: &part.stream,
                     recorded_at,
@@ -359,7 +359,7 @@ impl<'a> Batch<'a> {
         count(self.part_appends.len())
     }
 
-    fn add_events(&mut self, written: &Written<'a>) {
+    fn add_events(&mut self, written: &WrittenPart<'a>) {
         for (number, event) in (1..).zip(written.events) {
             self.event_parts.push(written.part);
             self.event_numbers.push(number);
@@ -408,7 +408,7 @@ fn strange(verdict: &Verdict) -> StoreError {
     }
 }
 
-fn beyond(append: &Append, place: usize, head: Version) -> StoreError {
+fn snapshot_refusal(append: &Append, place: usize, head: Version) -> StoreError {
     let refused = append.snapshots[place].check_within(head).err();
     refused.unwrap_or_else(|| StoreError::Corrupt {
         reason: "append() refused a sound snapshot".into(),
@@ -421,7 +421,7 @@ fn is_guard(part: &StreamAppend) -> bool {
     part.events.is_empty() && matches!(part.expected, Expected::NoStream | Expected::Exact(_))
 }
 
-impl<'a> Company<'a> {
+impl<'a> BatchEffects<'a> {
     /// Whether `append` gets the same answer before and after what the company does.
     ///
     /// The database judges all appends by what is there before the batch. For a part that takes any version, or any but

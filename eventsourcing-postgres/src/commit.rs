@@ -30,7 +30,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_postgres::Error;
 
 use crate::address::Endpoint;
-use crate::batch::{Batch, Hold, Outcome};
+use crate::batch::{Batch, LockMode, Outcome};
 use crate::error::{
     is_about_one_append, is_lost, is_outdated, is_worth_a_rerun, translate_at_commit, unavailable,
 };
@@ -53,7 +53,7 @@ pub(crate) const APPEND_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// The most reruns of a batch that conflicts with other writers.
 const RERUNS_MAX: u32 = 20;
 /// The number of reruns in shared mode before every other rerun is exclusive.
-const RERUNS_TOGETHER: u32 = 2;
+const SHARED_RERUNS: u32 = 2;
 /// The shortest and the longest pause after a failed connection attempt.
 const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(1);
@@ -317,7 +317,7 @@ impl Writer {
         for (job, outcome) in batch.drain(..).zip(outcomes) {
             match outcome {
                 Outcome::Settled(reply) => job.answer(reply),
-                Outcome::AskAgain => self.deferred.push_back(job),
+                Outcome::Deferred => self.deferred.push_back(job),
             }
         }
         written
@@ -413,12 +413,16 @@ async fn write(
     }
     let arrays = Batch::new(appends());
     // Every other rerun is exclusive: where the lock cannot be had, a shared run may succeed.
-    let is_alone = reruns >= RERUNS_TOGETHER && (reruns - RERUNS_TOGETHER).is_multiple_of(2);
+    let is_exclusive = reruns >= SHARED_RERUNS && (reruns - SHARED_RERUNS).is_multiple_of(2);
     arrays
         .carry_out(
             client,
             log,
-            if is_alone { Hold::Alone } else { Hold::Shared },
+            if is_exclusive {
+                LockMode::Exclusive
+            } else {
+                LockMode::Shared
+            },
         )
         .await
 }
