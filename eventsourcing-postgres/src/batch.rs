@@ -1,8 +1,8 @@
-//! A batch of appends as arrays, for one call of `append()`, and what the outcomes mean.
+//! A batch of appends as arrays for one call of `append()`, and the translation of its outcomes.
 //!
-//! Whatever can be said without looking at the data is said here: which appends cannot share a batch, and in which
-//! order rows are written. All batches write events in the order of their streams and receipts in that of their ids, so
-//! two processes that meet wait for each other in one direction only.
+//! Everything that can be decided without the stored data is decided here: which appends cannot share a batch, and the
+//! order in which rows are written. All batches write events in the order of their streams and receipts in the order of
+//! their ids. So two processes that write the same rows always wait in the same direction, and never deadlock.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -20,27 +20,27 @@ use crate::tracking;
 
 const APPEND: &str = include_str!("queries/append.sql");
 
-/// How long a batch waits to hold the appender lock alone: longer than appends take, and shorter than people notice.
+/// The longest wait for the exclusive appender lock: longer than appends take, and shorter than people notice.
 const EXCLUSIVE_LOCK_WAIT_MAX: Duration = Duration::from_millis(100);
 
-/// How a batch holds the appender lock.
+/// The mode in which a batch holds the appender lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LockMode {
-    /// Together with the batches of other connections.
+    /// Held together with the batches of other connections.
     Shared,
-    /// While no other append of the whole log is under way.
+    /// Held while no other append of the log is under way.
     Exclusive,
 }
 
-/// What became of one append.
+/// The outcome of one append.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Settled(Result<Appended, StoreError>),
-    /// An earlier append of the batch may change the answer: ask again in the next batch.
+    /// An earlier append of the batch may change the answer, so the append moves to the next batch.
     Deferred,
 }
 
-/// The arguments of `append()`, named as there.
+/// The arguments of `append()`, with the same names.
 #[derive(Default)]
 pub(crate) struct Batch<'a> {
     appends: Vec<&'a Append>,
@@ -91,20 +91,21 @@ pub(crate) struct Batch<'a> {
     snapshot_added: Vec<i32>,
 }
 
-/// What the batch does so far, to find out who cannot join.
+/// The effects of the batch so far, which decide whether another append may join.
 #[derive(Default)]
 struct BatchEffects<'a> {
-    /// The last part that concerns each stream, from 1.
+    /// The number of the last part that concerns each stream, from 1.
     parts: HashMap<&'a StreamId, i32>,
     written: HashSet<&'a StreamId>,
-    /// The streams of guards: the row that stands for a guard has the place of their next event.
+    /// The guarded streams. A guard's row has the version of the stream's next event, so the same batch cannot write
+    /// one.
     guarded: HashSet<&'a StreamId>,
     commands: HashSet<Uuid>,
     followers: HashSet<(&'a Name, Uuid)>,
     cuts: HashMap<(&'a Name, Uuid), u32>,
 }
 
-/// A part with events, and what is needed to send them.
+/// A part with events, and the values that its rows share.
 struct WrittenPart<'a> {
     part: i32,
     stream: &'a StreamId,
@@ -113,7 +114,7 @@ struct WrittenPart<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// The batch of `appends`, in this order, each valid.
+    /// Creates the batch of `appends`, which have been validated, in this order.
     pub(crate) fn new(appends: impl Iterator<Item = &'a Append>) -> Self {
         let (mut batch, mut effects, mut written) =
             (Self::default(), BatchEffects::default(), Vec::new());
@@ -131,10 +132,10 @@ impl<'a> Batch<'a> {
         batch
     }
 
-    /// Carries out the batch, in one round trip and one transaction, and says of each append what became of it.
+    /// Runs the batch in one round trip and one transaction, and returns the outcome of each append.
     ///
     /// # Errors
-    /// For the whole batch; whether it was written depends on the error.
+    /// The whole batch failed; the error tells whether it was written.
     pub(crate) async fn carry_out(
         &self,
         client: &ClientWrapper,
@@ -154,8 +155,9 @@ impl<'a> Batch<'a> {
             .collect())
     }
 
-    /// Later appends of everybody queue up behind whoever waits for the lock alone, and so nobody waits for it for long. All
-    /// three statements are sent when the future is first polled, so the limit is lifted whatever becomes of the future.
+    /// Requests the exclusive lock with a short timeout, because all later appends queue behind such a request. All
+    /// three statements are sent when the future is first polled, so the timeout is reset even if the future is
+    /// dropped.
     async fn call_exclusively(&self, client: &ClientWrapper) -> Result<Row, Error> {
         client.prepare_cached(APPEND).await?;
         let limit = format!("SET lock_timeout = {}", EXCLUSIVE_LOCK_WAIT_MAX.as_millis());
@@ -387,7 +389,7 @@ impl<'a> Batch<'a> {
     }
 
     fn conflict(&self, append: &Append, place: usize, actual: Version) -> StoreError {
-        // `place` counts all parts of the batch; those of one append stand together.
+        // `place` counts the parts of the whole batch; those of one append are adjacent.
         let first = self
             .part_appends
             .iter()
@@ -416,16 +418,16 @@ fn snapshot_refusal(append: &Append, place: usize, head: Version) -> StoreError 
     })
 }
 
-/// Whether the part is only there to make sure that nobody writes to its stream meanwhile.
+/// Returns `true` for a part without events that only keeps other appends from writing to its stream.
 fn is_guard(part: &StreamAppend) -> bool {
     part.events.is_empty() && matches!(part.expected, Expected::NoStream | Expected::Exact(_))
 }
 
 impl<'a> BatchEffects<'a> {
-    /// Whether `append` gets the same answer before and after what the company does.
+    /// Returns `true` if the effects of the batch so far do not change the answer to `append`.
     ///
-    /// The database judges all appends by what is there before the batch. For a part that takes any version, or any but
-    /// 0, that is an answer that holds: the streams of the company only grow.
+    /// The database checks all appends against the state before the batch. For a part that expects any version, or any
+    /// but 0, that answer remains true, because the streams of the batch only grow.
     fn admits(&self, append: &'a Append) -> bool {
         let exact = append
             .streams
@@ -471,14 +473,15 @@ impl<'a> BatchEffects<'a> {
     }
 }
 
-/// The cut that a step relies on, by the whole follower. The first step of a batch may record it.
+/// Returns the number of partitions that a step relies on, with the whole follower. The first step of a batch may
+/// record it.
 fn cut_of(step: &Tracking) -> Option<((&Name, Uuid), u32)> {
     step.cut
         .as_ref()
         .map(|cut| ((&cut.follower, step.upstream.as_uuid()), cut.partitions))
 }
 
-/// What `append()` says of one append.
+/// The answer of `append()` about one append.
 #[derive(Debug)]
 struct Verdict {
     outcome: i32,

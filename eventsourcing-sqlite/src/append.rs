@@ -1,4 +1,4 @@
-//! One append inside the writer's transaction: everything is checked before anything is written.
+//! One append within the writer's transaction: everything is checked before anything is written.
 
 use eventsourcing_core::store::{
     Append, Appended, LogId, NewSnapshot, Position, Receipt, ReceiptKind, StoreError, StreamAppend,
@@ -15,17 +15,17 @@ const INSERT_EVENT: &str = include_str!("queries/insert_event.sql");
 const INSERT_RECEIPT: &str = include_str!("queries/insert_receipt.sql");
 const PUT_SNAPSHOT: &str = include_str!("queries/put_snapshot.sql");
 
-/// What looking at the data says about an append.
+/// The result of checking an append against the stored data.
 pub(crate) enum Checked {
-    /// It can be written; each of its streams has the version that stands here in the same place.
+    /// The append can be written. The versions are those of its streams, in the same order.
     Sound(Vec<Version>),
-    /// The command was answered before.
+    /// The command was answered before, with this receipt.
     Repeated(Receipt),
-    /// It may not be written.
+    /// The append may not be written.
     Refused(StoreError),
 }
 
-/// Looks whether `append` can be written. Reads only.
+/// Checks whether `append` can be written. Reads only.
 pub(crate) fn check(transaction: &Transaction<'_>, log: LogId, append: &Append) -> Result<Checked> {
     let first = append
         .command_id

@@ -1,4 +1,4 @@
--- A command that is repeated is answered when its first time is as safe as an append: see receipt.sql.
+-- A repeated command is answered once its first commit is as safe as an append: see receipt.sql.
 SELECT outcomes, numbers, places,
        CASE WHEN 1 = ANY (outcomes) AND current_setting('synchronous_standby_names') <> ''
             THEN pg_logical_emit_message(true, 'eventsourcing', ''::text)
