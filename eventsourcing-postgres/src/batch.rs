@@ -116,8 +116,9 @@ struct WrittenPart<'a> {
 impl<'a> Batch<'a> {
     /// Creates the batch of `appends`, which have been validated, in this order.
     pub(crate) fn new(appends: impl Iterator<Item = &'a Append>) -> Self {
-        let (mut batch, mut effects, mut written) =
-            (Self::default(), BatchEffects::default(), Vec::new());
+        let mut batch = Self::default();
+        let mut effects = BatchEffects::default();
+        let mut written = Vec::new();
         for (number, append) in (1..).zip(appends) {
             batch.waits.push(!effects.admits(append));
             batch.add(number, append, &mut effects, &mut written);
@@ -490,8 +491,9 @@ struct Verdict {
 }
 
 fn verdicts(row: &Row) -> Result<Vec<Verdict>, Error> {
-    let (outcomes, numbers, places): (Vec<i32>, Vec<i64>, Vec<i32>) =
-        (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    let outcomes: Vec<i32> = row.try_get(0)?;
+    let numbers: Vec<i64> = row.try_get(1)?;
+    let places: Vec<i32> = row.try_get(2)?;
     let verdicts = outcomes.into_iter().zip(numbers).zip(places);
     Ok(verdicts
         .map(|((outcome, number), place)| Verdict {
@@ -519,13 +521,12 @@ mod tests {
     }
 
     fn write(number: u128, expected: Expected) -> Append {
-        let (name, metadata, payload) = ("deposited".into(), Vec::new(), vec![number as u8]);
         let event = NewEvent {
-            name,
+            name: "deposited".into(),
             schema_version: 1,
             codec: CodecId(0),
-            payload,
-            metadata,
+            payload: vec![number as u8],
+            metadata: Vec::new(),
         };
         Append::new(Timestamp::UNIX_EPOCH).with_events(stream(number), expected, vec![event])
     }
@@ -540,7 +541,8 @@ mod tests {
 
     #[test]
     fn appends_that_change_each_others_answer_do_not_share_a_batch() {
-        let (id, at_two) = (CommandId::new(), Expected::Exact(Version::new(2)));
+        let id = CommandId::new();
+        let at_two = Expected::Exact(Version::new(2));
         let step = |to| {
             Tracking::new(
                 "audit",
@@ -549,12 +551,11 @@ mod tests {
                 Position::new(to),
             )
         };
-        let (fingerprint, codec) = (Fingerprint(1), CodecId(0));
         let snapshot = NewSnapshot {
             stream: stream(7),
             version: Version::FIRST,
-            fingerprint,
-            codec,
+            fingerprint: Fingerprint(1),
+            codec: CodecId(0),
             payload: vec![],
         };
         for (what, first, second, waits) in [
