@@ -1,4 +1,4 @@
-//! Collects mistakes, so that one compilation shows them all. What they say stands in `messages`.
+//! Collects mistakes, so that one compilation shows them all. Their texts are in `messages`.
 
 use std::fmt::Display;
 
@@ -9,12 +9,12 @@ use quote::ToTokens;
 pub(crate) struct Errors(Vec<syn::Error>);
 
 impl Errors {
-    /// Reports a mistake in the code that `place` stands for.
+    /// Reports a mistake in the code of `place`.
     pub(crate) fn report(&mut self, place: impl ToTokens, message: impl Display) {
         self.0.push(syn::Error::new_spanned(place, message));
     }
 
-    /// Reports a mistake where nothing is written.
+    /// Reports a mistake at a place without code of its own.
     pub(crate) fn report_at(&mut self, span: Span, message: impl Display) {
         self.0.push(syn::Error::new(span, message));
     }
@@ -23,7 +23,7 @@ impl Errors {
         self.0.len()
     }
 
-    /// The reported mistakes as `compile_error!` calls, or nothing.
+    /// Returns the reported mistakes as `compile_error!` calls, or `Ok` if there are none.
     pub(crate) fn finish(self) -> Result<(), TokenStream> {
         if self.0.is_empty() {
             return Ok(());

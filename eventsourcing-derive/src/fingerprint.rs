@@ -1,4 +1,5 @@
-//! Fingerprints of source code: FNV-1a over tokens. Documentation, layout and a trailing comma do not count.
+//! Fingerprints of source code: FNV-1a over its tokens. Documentation, layout and a trailing comma do not count, because they
+//! cannot change what a fold does.
 
 use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};
 use quote::ToTokens;
@@ -16,7 +17,7 @@ impl Fingerprint {
         self.bytes(b"\0");
     }
 
-    /// As a hexadecimal literal.
+    /// Returns the fingerprint as a hexadecimal literal.
     pub(crate) fn finish(self) -> LitInt {
         LitInt::new(&format!("{:#018x}", self.0), Span::call_site())
     }
@@ -65,7 +66,7 @@ fn is_documentation(token: &TokenTree) -> bool {
         && matches!(first, Some(TokenTree::Ident(word)) if word == "doc")
 }
 
-/// Groups without delimiters come from macros that wrap what they were given; they mean nothing.
+/// Returns the brackets of a group. A group without delimiters is only how a macro passes on its arguments, so it adds none.
 fn brackets(delimiter: Delimiter) -> (&'static [u8], &'static [u8]) {
     match delimiter {
         Delimiter::Parenthesis => (b"(", b")"),

@@ -1,6 +1,6 @@
-//! The expansions of the files in `tests/golden`, to be read and reviewed.
+//! Compares the expansions of the files in `tests/golden` with the reviewed ones beside them.
 //!
-//! `BLESS=1` writes them anew.
+//! `BLESS=1` writes them again.
 
 use std::path::Path;
 
@@ -29,7 +29,7 @@ fn events_that_describe_themselves_expand_as_expected() {
 }
 
 #[test]
-fn mistakes_leave_everything_defined() {
+fn everything_is_defined_after_mistakes() {
     compare("mistakes");
 }
 
@@ -102,7 +102,7 @@ fn compare(name: &str) {
     );
 }
 
-/// With what stands in the macro that asks for the feature, as that expands to.
+/// Unwraps the items inside the macro `described!`, as that macro does when its feature is on.
 fn shown(mut file: File) -> File {
     let items = file.items.into_iter().flat_map(|item| match item {
         Item::Macro(item)
@@ -123,7 +123,7 @@ fn shown(mut file: File) -> File {
     file
 }
 
-/// What the compiler makes of an item with our macros.
+/// Expands an item as the compiler does with these macros.
 fn expand(mut item: Item) -> TokenStream {
     if let Some(event) = take(attributes(&mut item), "event") {
         let arguments = event
@@ -148,7 +148,7 @@ fn attributes(item: &mut Item) -> &mut Vec<Attribute> {
         Item::Struct(item) => &mut item.attrs,
         Item::Enum(item) => &mut item.attrs,
         Item::Impl(item) => &mut item.attrs,
-        _ => panic!("an item without macros of ours"),
+        _ => panic!("an item without macros of this crate"),
     }
 }
 

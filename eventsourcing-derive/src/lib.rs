@@ -1,14 +1,14 @@
-//! The macros of `eventsourcing-kit` and `eventsourcing-core`, which re-export them: use them from there.
+//! The macros of `eventsourcing-kit` and `eventsourcing-core`. Both crates re-export them; use them from there.
 //!
-//! Each macro is a folder and a pipeline: `parse` reads the source into `model`, `check` reports every mistake,
-//! `expand` writes code and cannot fail. After a mistake a stub is written instead, so that it is the only one reported.
+//! Each macro is a folder and a pipeline: `parse` reads the source into `model`, `check` reports every mistake, `expand`
+//! writes code and cannot fail. After a mistake the macro writes a stub instead, so that the compiler reports nothing else.
 //!
 //! # The path of the framework
 //!
 //! Expansions name the framework by the name that `eventsourcing-kit` has among the `dependencies` or `dev-dependencies` of
-//! `Cargo.toml`, or else `eventsourcing-core`. Each macro has an option `crate = path` for where that does not fit: a crate that
-//! gets the framework through another one, one that has `eventsourcing-core` among its `dependencies` and `eventsourcing-kit` among
-//! its `dev-dependencies` only, or one that renames `eventsourcing-kit` to `eventsourcing_kit` itself.
+//! `Cargo.toml`, or else `eventsourcing-core`. Three kinds of crates need the option `crate = path` of each macro: one that
+//! gets the framework through another crate, one that has `eventsourcing-core` among its `dependencies` and
+//! `eventsourcing-kit` among its `dev-dependencies` only, and one that renames `eventsourcing-kit` to `eventsourcing_kit`.
 #![warn(missing_docs)]
 
 mod aggregate;
@@ -55,8 +55,8 @@ use proc_macro::TokenStream;
 /// | Option of `#[aggregate(…)]` | Meaning | Without it |
 /// |---|---|---|
 /// | `name = "…"` | the stored name; give it before you rename the type | the type's name |
-/// | `former_names("…", …)` | the stored names it had before, the first one first: streams that were begun under them go on | none |
-/// | `next_name = "…"` | the stored name that the next release will give it, for processes that run beside that one | none |
+/// | `former_names("…", …)` | the stored names of earlier releases, the oldest first: streams under these names are continued | none |
+/// | `next_name = "…"` | the stored name in the next release, for processes that run beside that release | none |
 /// | `event = Path` | the type of its events | the type's name with `Event` |
 /// | `snapshot = expression` | a `SnapshotPolicy`; `every` and `never` need no import | `never()` |
 /// | `snapshot_version = 2` | retires the snapshots of other versions, 1 to 65535 | 1 |
@@ -64,12 +64,13 @@ use proc_macro::TokenStream;
 ///
 /// # Snapshots
 ///
-/// A snapshot is used only if state and fold are what they were when it was made. The derive notices when names, types
-/// or serde attributes of fields or variants change, when a method of the `#[event]` block does, and when the options do by
-/// which former events are read; documentation, visibility and layout do not count. It cannot look into other types and functions: when one of those changes what
-/// is folded, raise `snapshot_version`. Nothing is lost when a snapshot is retired; the next load reads more events.
+/// A snapshot is used only if state and fold are the same as when it was made. The derive notices changes of names, types
+/// and serde attributes of fields and variants, of methods of the `#[event]` block, and of the options by which events of
+/// earlier releases are read; documentation, visibility and layout do not count. The derive does not see other types and
+/// functions: when one of them changes the result of the fold, raise `snapshot_version`. Nothing is lost when a snapshot is
+/// retired; the next load reads more events.
 ///
-/// # What it writes
+/// # Expansion
 ///
 /// ```text
 /// impl Aggregate for Account {
@@ -85,12 +86,12 @@ pub fn derive_aggregate(input: TokenStream) -> TokenStream {
     aggregate::derive(input.into()).into()
 }
 
-/// Makes events: of the methods of an `impl` block, the variants of an `enum`, or one of a `struct`.
+/// Turns the methods of an `impl` block, the variants of an `enum`, or a `struct` into events.
 ///
 /// # On an `impl` block
 ///
-/// One method is one event: its name in the past tense, its parameters the payload, its body what the event does to
-/// the state. A method that returns `Self` creates the aggregate, a `&mut self` method changes it.
+/// One method is one event. Its name is in the past tense, its parameters are the payload, and its body changes the state.
+/// A method that returns `Self` creates the aggregate, a `&mut self` method changes it.
 ///
 /// ```
 /// use eventsourcing_core::{Aggregate, Event, Fold, UnexpectedEvent, event};
@@ -124,8 +125,8 @@ pub fn derive_aggregate(input: TokenStream) -> TokenStream {
 /// # Ok::<(), UnexpectedEvent>(())
 /// ```
 ///
-/// The block keeps its methods. Beside it stands the enum, documented as the block and its methods are, with `Clone`,
-/// `Debug`, `PartialEq` and serde's `Serialize` and `Deserialize`, and with that the fold:
+/// The block keeps its methods. The macro adds the enum, with the documentation of the block and its methods, with `Clone`,
+/// `Debug`, `PartialEq` and serde's `Serialize` and `Deserialize`, and with the fold:
 ///
 /// ```text
 /// pub enum AccountEvent {
@@ -137,19 +138,19 @@ pub fn derive_aggregate(input: TokenStream) -> TokenStream {
 /// impl Fold<AccountEvent> for Account { /* one call of a method for each variant */ }
 /// ```
 ///
-/// The type of a parameter has all of these traits, too, unless serde is told to skip it or to store it `with` something
-/// else. The enum's `Clone`, `Debug` and `PartialEq` do what their derives would; they are written out so that a type that
-/// lacks one is reported once, at its parameter.
+/// The type of a parameter needs all of these traits, except those of serde if an attribute skips the field or stores it
+/// `with` a module. The enum's `Clone`, `Debug` and `PartialEq` do what their derives would do; they are written out so that a
+/// missing trait is reported once, at the parameter.
 ///
-/// A method has owned parameters with plain names and no type parameters; one that its body does not use may begin with
-/// an underscore, which is not part of the field's name. It is not `async`, `const` or `unsafe`, and
-/// cannot refuse: an event has already happened. What may refuse is a command, in another `impl` block. Attributes
-/// of serde on parameters and methods move to the enum.
+/// A method has owned parameters with plain names and no type parameters. The name of an unused parameter may begin with an
+/// underscore, which is not part of the field's name. A method is not `async`, `const` or `unsafe`, and it cannot reject an
+/// event, which has already happened; commands, which may reject, are methods of another `impl` block. Attributes of serde on
+/// parameters and methods move to the enum.
 ///
 /// # On an `enum` or a `struct`
 ///
-/// The item stays as it is and becomes an event type. Its derives are written by hand, and so is the `Fold`. It needs
-/// `Clone` and serde's `Serialize` and `Deserialize`; a `struct` without fields needs only `Clone`.
+/// The item stays unchanged and becomes an event type. The user writes its derives and its `Fold`. It needs `Clone` and
+/// serde's `Serialize` and `Deserialize`; a `struct` without fields needs only `Clone`.
 ///
 /// ```
 /// use eventsourcing_core::{Event, event};
@@ -171,22 +172,21 @@ pub fn derive_aggregate(input: TokenStream) -> TokenStream {
 /// | Option of `#[event(…)]` | Stands on | Meaning | Without it |
 /// |---|---|---|---|
 /// | `name = "…"` | method, variant, struct | the stored name; give it before you rename the event | the name of the variant or struct |
-/// | `former_names("…", …)` | method, variant, struct | names it was stored under before, in any of its versions | none |
+/// | `former_names("…", …)` | method, variant, struct | the stored names of earlier releases, in any of its versions | none |
 /// | `version = 2` | method, variant, struct | the version of the payload's schema, 1 to 65535 | 1 |
-/// | `upcast(from = 1, with = path)` | method, variant, struct | makes version 2 of version 1; one for each earlier version | none |
-/// | `retired("…", …)` | `impl` block, `enum`, `struct` | stored names of events that mean nothing any more | none |
-/// | `split(name = "…", version = 1, with = path)` | `impl` block, `enum`, `struct` | what is read in place of an event that is not recorded any more | none; the version is 1 |
-/// | `schema` | `impl` block, `enum`, `struct` | the events say what they look like when they are stored, for the lock on it; needs the feature `schema` | they do not |
+/// | `upcast(from = 1, with = path)` | method, variant, struct | turns version 1 into version 2; one for each earlier version | none |
+/// | `retired("…", …)` | `impl` block, `enum`, `struct` | stored names of events that are skipped from now on | none |
+/// | `split(name = "…", version = 1, with = path)` | `impl` block, `enum`, `struct` | reads a stored event that is not recorded any more as other events | none; the version is 1 |
+/// | `schema` | `impl` block, `enum`, `struct` | the events describe their stored form, for the schema lock; needs the feature `schema` | they do not |
 /// | `enum = Name` | `impl` block | the name of the enum; also say `#[aggregate(event = Name)]` | the type's name with `Event` |
 /// | `crate = path` | `impl` block, `enum`, `struct` | the path of the framework | found in `Cargo.toml`, under any name |
 ///
 /// # When events change
 ///
-/// What is stored stays as it is, for ever; it is brought up to date when it is read. A field with a serde default may be
-/// added without further ado. For any other change raise `version` and say how the next version of the payload is made of
-/// the one before: with a function from a type that serde reads, or from a `serde_json::Value`, to a type that serde writes,
-/// or a `Result` of it. Each function leads to the next version, so that only the last one changes with the event; the
-/// compiler asks for every link.
+/// Stored events stay unchanged forever; they are converted when they are read. A field with a serde default may be added
+/// without any option. For any other change raise `version` and give a function that makes the next version of the payload:
+/// from a type that serde reads, or from a `serde_json::Value`, to a type that serde writes, or a `Result` of it. Each function
+/// leads to the next version, so that only the last one changes with the event; the macro reports every missing link.
 ///
 /// ```
 /// use eventsourcing_core::{Aggregate, event};
@@ -230,20 +230,20 @@ pub fn derive_aggregate(input: TokenStream) -> TokenStream {
 /// }
 /// ```
 ///
-/// The chapter on evolution, `docs/evolution.md`, says which change needs what.
+/// The chapter on evolution, `docs/evolution.md`, lists the changes and the options they need.
 ///
 /// # Schema
 ///
-/// With `schema` the events implement `DescribedEvent`: schemars describes their payloads as serde stores them. The type of a
-/// field needs `schemars::JsonSchema`, unless `#[schemars(with = "String")]` or `schema_with` says what it looks like; such
-/// attributes may stand on parameters and fields without a derive of `JsonSchema`. `SystemSchema` compares the schemas with
-/// what is locked.
+/// With `schema` the events implement `DescribedEvent`: schemars describes their payloads in the form in which serde stores
+/// them. The type of a field needs `schemars::JsonSchema`, unless `#[schemars(with = "String")]` or `schema_with` describes it;
+/// such attributes are allowed on parameters and fields without a derive of `JsonSchema`. `SystemSchema` compares the schemas
+/// with the locked ones.
 ///
-/// # What is stored
+/// # Stored form
 ///
-/// The name, the version, and the bare fields, in whatever form serde gives them; `{}` for an event without fields.
-/// The name alone picks the variant, so variants may change their order, but serde may not hide them: `tag`,
-/// `untagged`, `from` and their kin are refused on the enum, `skip`, `other` and `with` on variants, and `cfg` on both.
+/// The name, the version, and the bare fields in the form that serde gives them; `{}` for an event without fields.
+/// The name alone selects the variant, so the order of variants may change, but serde must not hide the variants: the macro
+/// rejects `tag`, `untagged`, `from` and similar options on the enum, `skip`, `other` and `with` on variants, and `cfg` on both.
 #[proc_macro_attribute]
 pub fn event(arguments: TokenStream, item: TokenStream) -> TokenStream {
     event::attribute(arguments.into(), item.into()).into()
@@ -302,33 +302,33 @@ pub fn event(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// # }
 /// ```
 ///
-/// An application is made with `From<Application>` and owns its aggregates: it alone writes their events, and a save of any other
-/// aggregate is refused, from its policy too. If it follows other applications it implements `Policy` for each aggregate it follows. A projection is made with `Default` and
-/// implements `Projection` for each.
+/// An application is made with `From<Application>` and owns its aggregates: no other application writes their events, and it
+/// cannot save any other aggregate, not even in its policy. An application that follows others implements `Policy` for each
+/// aggregate it follows. A projection is made with `Default` and implements `Projection` for each aggregate it follows.
 ///
 /// | Option | Stands on | Meaning | Without it |
 /// |---|---|---|---|
 /// | `#[application(aggregates(A, B))]` | application | the aggregates it owns | none; it must follow something |
-/// | `#[application(follows(field: A, …))]` | application | what its policy reacts to; with `A(Opened, Closed)` only these events | no policy |
-/// | `#[application(follows(…), timers)]` | application | its policy has timers and implements `Timers` | none; to schedule one is a failure |
-/// | `#[projection(follows(field: A, …))]` | projection | what it reads; at least one; with `A(Opened, Closed)` only these events | |
+/// | `#[application(follows(field: A, …))]` | application | the events its policy reacts to; with `A(Opened, Closed)` only these | no policy |
+/// | `#[application(follows(…), timers)]` | application | its policy has timers and implements `Timers` | none; scheduling a timer fails |
+/// | `#[projection(follows(field: A, …))]` | projection | the events it reads, of at least one aggregate; with `A(Opened, Closed)` only these | |
 /// | `#[application(name = "…")]`, `#[projection(name = "…")]` | either | the stored name; give it before you rename the field | the field's name |
 /// | `#[system(name = "…")]` | struct | the name in the definition | the struct's name |
-/// | `#[system(schema)]` | struct | the system says what all its events look like, for the lock on it; they have `#[event(schema)]` | it does not |
+/// | `#[system(schema)]` | struct | the system describes the stored form of all its events, for the schema lock; they have `#[event(schema)]` | it does not |
 /// | `#[system(crate = path)]` | struct | the path of the framework | found in `Cargo.toml`, under any name |
 ///
 /// # Events of newer releases
 ///
-/// A follower that names the events it needs passes over all others without decoding them, also those that only a newer
-/// release knows. One that names none needs all: when it meets an event that this release does not know it skips nothing
-/// and waits, until a process with the newer release takes it over.
+/// A follower that names the events it needs skips all others without decoding them, also those that only a newer release
+/// knows. A follower that names none needs all: at an event that this release does not know it stops and waits, until a process
+/// with the newer release takes it over.
 ///
 /// # Checked while compiling
 ///
-/// A followed field is there, is an application, and owns the aggregate; the follower has a `Policy` or `Projection`
-/// for it; the events it names are there; nothing follows itself or twice; names are unique; an aggregate has one owner.
+/// A followed field exists, is an application, and owns the aggregate; the follower has a `Policy` or `Projection` for that
+/// aggregate; the named events exist; no part follows itself, or another one twice; names are unique; an aggregate has one owner.
 ///
-/// # What it writes
+/// # Expansion
 ///
 /// The `impl System`, and three functions as visible as the struct:
 ///
@@ -344,7 +344,7 @@ pub fn derive_system(input: TokenStream) -> TokenStream {
     system::derive(input.into()).into()
 }
 
-/// Puts an aggregate, or a policy, to the laws of event sourcing: one line in a test makes a test of each law.
+/// Tests an aggregate or a policy against the laws of event sourcing: one line expands to one test for each law.
 ///
 /// ```
 /// use eventsourcing_core::testing::laws;
@@ -388,38 +388,38 @@ pub fn derive_system(input: TokenStream) -> TokenStream {
 /// #     use eventsourcing_core::testing::laws::{Laws, PolicyLaws};
 /// #     Laws::<Shelf>::new().folding_never_panics();
 /// #     Laws::<Jar>::new().with_decision(Jar::take).folding_never_panics();
-/// #     PolicyLaws::<Keeper, Jar>::new().an_event_dealt_with_twice_leads_to_the_same();
+/// #     PolicyLaws::<Keeper, Jar>::new().an_event_processed_twice_leads_to_the_same();
 /// # }
 /// ```
 ///
 /// # The laws of an aggregate
 ///
-/// - `folding_never_panics`, whatever happens in whatever order; what is misplaced is [`UnexpectedEvent`] and changes nothing.
+/// - `folding_never_panics`, for any events in any order; an event out of place is an [`UnexpectedEvent`] and changes nothing.
 /// - `replay_gives_what_was_recorded`: the state that recorded events is the one that is replayed from them, each time.
 /// - `a_snapshot_and_the_events_after_it_are_all_events`, at every version.
-/// - `what_is_stored_can_be_read`: events as they were written, and samples of all that earlier releases have stored.
+/// - `what_is_stored_can_be_read`: events that are written now, and samples of the events that earlier releases have stored.
 ///
-/// States are compared as serde writes them, and, if the state has `Debug`, with the fields that serde skips.
+/// States are compared in the form that serde writes, and, if the state has `Debug`, with the fields that serde skips.
 ///
 /// # The law of a policy
 ///
-/// - `an_event_dealt_with_twice_leads_to_the_same`: from the same start, the policy records the same events and schedules the
-///   same timers. Timers become due as well, if the policy implements `Timers`, and lead to the same twice too.
+/// - `an_event_processed_twice_leads_to_the_same`: from the same start, the policy records the same events and schedules the
+///   same timers. If the policy implements `Timers`, the same holds for timers that become due.
 ///
 /// # Options
 ///
-/// | option | what it gives |
+/// | option | meaning |
 /// |---|---|
-/// | `decide = [Jar::take, \|jar: &Jar, beans: u8\| …]` | once the aggregate exists only that happens which these decide on; their arguments, up to three, are drawn, of any size |
-/// | `events = [JarEvent::Filled { beans: 1 }]` | examples, which are taken instead of events that are drawn, for each type of event among them |
-/// | `samples = [("Filled", 1, json!({ "beans": "1" }))]` | what earlier releases have stored: name, version and payload |
-/// | `given = [Shelf]` | of a policy: aggregates that are there before; the ids in events are drawn from theirs |
+/// | `decide = [Jar::take, \|jar: &Jar, beans: u8\| …]` | once the aggregate exists, only these decisions record events; their arguments, at most three, are generated, of any size |
+/// | `events = [JarEvent::Filled { beans: 1 }]` | examples, which replace generated events of the same types |
+/// | `samples = [("Filled", 1, json!({ "beans": "1" }))]` | events that earlier releases have stored: name, version and payload |
+/// | `given = [Shelf]` | for a policy: aggregates that exist before; ids in generated events are chosen among theirs |
 /// | `crate = path` | the path of the framework, which is otherwise found in `Cargo.toml`, under any name |
 ///
-/// Events are drawn from their types by way of serde: small numbers, a few ids, texts of many kinds, among which a field
-/// finds those that its type can read. A law that nothing could be drawn for fails, and says which option to write.
+/// Events are generated from their types through serde: small numbers, a few ids, and texts of many kinds, of which the
+/// generator learns those that a field accepts. A law for which no event could be generated fails, and names the option to write.
 ///
-/// A failure shows the shortest history that was found, what to do, and the seed: `EVENTSOURCING_TEST_SEED` plays it again.
+/// A failure shows the shortest history that was found, the advice, and the seed: `EVENTSOURCING_TEST_SEED` repeats the run.
 ///
 /// [`UnexpectedEvent`]: https://docs.rs/eventsourcing-core/latest/eventsourcing_core/struct.UnexpectedEvent.html
 #[proc_macro]

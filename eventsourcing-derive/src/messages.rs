@@ -1,6 +1,6 @@
-//! Everything the macros say about mistakes: what was found, what was expected, what to write instead.
+//! The texts of all mistakes: what the macro found, what it expected, what to write instead.
 //!
-//! Every message has a case in `tests/ui`; a test below sees to it.
+//! Every message has a case in `tests/ui`, which a test below checks.
 
 use std::fmt::Display;
 
@@ -13,7 +13,7 @@ macro_rules! messages {
     };
 }
 
-// Options of all macros. `attribute` is the macro as it is written.
+// Options of all macros. `attribute` is the macro in the user's spelling.
 messages! {
     malformed_options(attribute, cause)
         "cannot read the options of `{attribute}`: {cause}; options look like `name = \"…\"`, separated by commas"
@@ -29,7 +29,7 @@ messages! {
         "the stored name `{name}` {fault}; a stored name has 1 to 255 bytes and no NUL character"
 
     reserved_name(name, fault)
-        "the name `{name}` {fault}, as do names that the framework stores things under; names of applications, followers and aggregates have no `:`, `@`, `.` or `/`, and do not begin with `eventsourcing`"
+        "the name `{name}` {fault}, which is reserved for names that the framework makes; names of applications, followers and aggregates have no `:`, `@`, `.` or `/`, and do not begin with `eventsourcing`"
 
     // #[derive(Aggregate)]
     aggregate_union(name)
@@ -48,7 +48,7 @@ messages! {
     event_enum_empty(name)
         "`{name}` has no variants; an event enum has one for each event"
     event_cfg(name)
-        "`{name}` is there in some builds only, but stored events are there for ever; remove the `cfg`"
+        "`{name}` exists in some builds only, but stored events stay forever; remove the `cfg`"
     event_serde_enum(name, option)
         "`#[serde({option})]` on `{name}` hides its variants; the event's name is stored beside the payload: remove it"
     event_serde_variant(name, option)
@@ -69,7 +69,7 @@ messages! {
     split_incomplete(option)
         "`split` says which stored event is read as others, but has no `{option}`; write `split(name = \"Moved\", with = function)`"
     split_repeated(version, name)
-        "version {version} of `{name}` is split twice; keep one, or give the versions apart with `version = 2`"
+        "version {version} of `{name}` is split twice; keep one, or give one of them another version with `version = 2`"
     split_missing(missing, name)
         "stores may hold version {missing} of `{name}`, and nothing says how it is split; write `split(name = \"{name}\", version = {missing}, with = function)`"
     former_name_taken(name)
@@ -105,7 +105,7 @@ messages! {
     change_returns(name)
         "`{name}` returns something, but an event has already happened: remove the return type; what refuses or answers is a command"
     field_stored_otherwise(option)
-        "with `{option}`, the type of this field does not say what is stored; say it besides: `#[schemars(with = \"String\")]`"
+        "with `{option}`, the type of this field does not say what is stored; describe it: `#[schemars(with = \"String\")]`"
     create_without_self(name)
         "`{name}` neither takes `&mut self` nor returns `Self`; an event changes the state with `&mut self` or creates it with `-> Self`"
     parameter_pattern(method)
@@ -117,7 +117,7 @@ messages! {
     parameter_impl()
         "`impl Trait` is not one type that can be stored; write the type"
     parameter_cfg(name)
-        "the parameter `{name}` is there in some builds only, but stored events are there for ever; remove the `cfg`"
+        "the parameter `{name}` exists in some builds only, but stored events stay forever; remove the `cfg`"
     field_repeated(method, field)
         "two parameters of `{method}` are the field `{field}`; a leading underscore does not count: rename one of them"
     variant_unnameable(method)
@@ -136,8 +136,8 @@ messages! {
         "`{field}` is marked more than once; it is one application or one projection"
     application_idle(field)
         "the application `{field}` owns no aggregate and follows nothing; write `#[application(aggregates(Account))]`"
-    timers_of_nobody(field)
-        "`{field}` has `timers` but follows nothing, and so never schedules one; add `follows(accounts: Account)` or remove `timers`"
+    timers_without_follows(field)
+        "`{field}` has `timers` but follows nothing, so it never schedules one; add `follows(accounts: Account)` or remove `timers`"
     projection_idle(field)
         "the projection `{field}` follows nothing; write `#[projection(follows(accounts: Account))]`"
     projection_of_two_kinds(field)
@@ -159,7 +159,7 @@ messages! {
     repeated_followed_event(name)
         "the event `{name}` is listed twice; keep one"
     follows_itself(field)
-        "`{field}` follows itself and would never come to rest; let another application follow it"
+        "`{field}` follows itself, which would never end; let another application follow it"
     follows_unknown(found, known)
         "the system has no application `{found}`; it has {known}"
     follows_misspelt(found, nearest)
@@ -170,15 +170,15 @@ messages! {
         "`{field}` does not own `{aggregate}`; it owns {owned}"
 
     // laws!
-    laws_of_nothing()
-        "laws are those of an aggregate, `laws!(Account)`, or of a policy and what it follows, `laws!(policy LedgerService: Account)`; options follow after a comma"
+    laws_without_subject()
+        "`laws!` takes an aggregate, `laws!(Account)`, or a policy and the aggregate it follows, `laws!(policy LedgerService: Account)`; options follow after a comma"
 }
 
 #[cfg(test)]
 mod tests {
     use super::CATALOGUE;
 
-    /// Every message as it is shown: the text between the values, in order.
+    /// Returns `true` if a line shows the message: the texts between its values, in order.
     fn is_shown(template: &str, shown: &str) -> bool {
         shown.lines().any(|line| {
             let mut pieces = template

@@ -1,4 +1,5 @@
-//! The options of our macros: `key = value` and `key(…)`, separated by commas.
+//! The options of the macros: `key = value` and `key(…)`, separated by commas. Every macro reads them here, so that mistakes
+//! in them read alike.
 
 use proc_macro2::TokenStream;
 use quote::ToTokens;
@@ -16,7 +17,7 @@ use crate::messages;
 /// Options that may be given several times.
 const REPEATABLE: &[&str] = &["upcast", "split"];
 
-/// What one attribute says. Unknown and repeated options have been reported and are gone.
+/// The options of one macro call. Unknown and repeated options have been reported and left out.
 pub(crate) struct Options(Vec<Entry>);
 
 struct Entry {
@@ -31,7 +32,7 @@ enum Value {
 }
 
 impl Options {
-    /// The options of every `#[attribute(…)]` among `attributes`.
+    /// Reads the options of every `#[attribute(…)]` among `attributes`.
     pub(crate) fn of_attributes(
         attribute: &str,
         attributes: &[Attribute],
@@ -57,7 +58,7 @@ impl Options {
         Self::known(attribute, entries, known, errors)
     }
 
-    /// The options between the parentheses of an attribute macro or, if its name ends so, of `macro!`.
+    /// Reads the options between the parentheses of an attribute macro, or of `macro!` if `attribute` ends with `!`.
     pub(crate) fn of_arguments(
         attribute: &str,
         arguments: TokenStream,
@@ -87,7 +88,7 @@ impl Options {
         Self(kept)
     }
 
-    /// The value of `key = "text"`.
+    /// Returns the value of `key = "text"`.
     pub(crate) fn text(&self, key: &str, example: &str, errors: &mut Errors) -> Option<LitStr> {
         self.typed(key, "a text", example, errors, |value| match value {
             Value::Expr(Expr::Lit(ExprLit {
@@ -98,7 +99,7 @@ impl Options {
         })
     }
 
-    /// The value of `key = path::to::something`.
+    /// Returns the value of `key = path::to::something`.
     pub(crate) fn path(&self, key: &str, example: &str, errors: &mut Errors) -> Option<Path> {
         self.typed(key, "a path", example, errors, |value| match value {
             Value::Expr(Expr::Path(ExprPath {
@@ -108,7 +109,7 @@ impl Options {
         })
     }
 
-    /// The value of `key = Name`.
+    /// Returns the value of `key = Name`.
     pub(crate) fn ident(&self, key: &str, example: &str, errors: &mut Errors) -> Option<Ident> {
         self.typed(key, "a name", example, errors, |value| match value {
             Value::Expr(Expr::Path(ExprPath {
@@ -118,7 +119,7 @@ impl Options {
         })
     }
 
-    /// The value of `key = 2`, a number from 1 to 65535.
+    /// Returns the value of `key = 2`, a number from 1 to 65535.
     pub(crate) fn version(&self, key: &str, example: &str, errors: &mut Errors) -> Option<u16> {
         let number = |value: &LitInt| value.base10_parse().ok().filter(|version| *version > 0);
         self.typed(
@@ -136,7 +137,7 @@ impl Options {
         )
     }
 
-    /// The value of `key = expression`.
+    /// Returns the value of `key = expression`.
     pub(crate) fn expr(&self, key: &str, example: &str, errors: &mut Errors) -> Option<Expr> {
         self.typed(key, "an expression", example, errors, |value| match value {
             Value::Expr(expr) => Some(expr.clone()),
@@ -144,12 +145,12 @@ impl Options {
         })
     }
 
-    /// Whether the word `key` stands there.
+    /// Returns `true` if the word `key` is among the options.
     pub(crate) fn word(&self, key: &str, errors: &mut Errors) -> bool {
         self.written_word(key, errors).is_some()
     }
 
-    /// The word `key`, where it stands.
+    /// Returns the word `key` with its place in the source.
     pub(crate) fn written_word(&self, key: &str, errors: &mut Errors) -> Option<Ident> {
         self.typed(key, "nothing", key, errors, |value| {
             matches!(value, Value::Missing).then_some(())
@@ -160,7 +161,7 @@ impl Options {
             .map(|entry| entry.key.clone())
     }
 
-    /// The items of `key(item, item)`.
+    /// Returns the items of `key(item, item)`.
     pub(crate) fn list<T: Parse>(&self, key: &str, example: &str, errors: &mut Errors) -> Vec<T> {
         let items = self.typed(
             key,
@@ -177,8 +178,8 @@ impl Options {
         items.into_iter().flatten().collect()
     }
 
-    /// What `parse` makes of every `key(…)`: it is given the word `key`, the options, and how many mistakes had been reported
-    /// before them.
+    /// Parses every `key(…)` with `parse`, which gets the word `key`, the options, and the number of mistakes that had been
+    /// reported before them.
     pub(crate) fn each<T>(
         &self,
         key: &str,
@@ -220,7 +221,8 @@ impl Options {
     }
 }
 
-/// The keys of an attribute that is not ours. What cannot be read is left to its owner.
+/// Returns the keys of an attribute of another crate, such as serde. An attribute that cannot be read is left for that crate
+/// to report.
 pub(crate) fn foreign_keys(attribute: &Attribute) -> Vec<Ident> {
     let entries = attribute.parse_args_with(Punctuated::<Entry, Token![,]>::parse_terminated);
     entries
@@ -230,7 +232,7 @@ pub(crate) fn foreign_keys(attribute: &Attribute) -> Vec<Ident> {
         .collect()
 }
 
-/// The word of `known` that was probably meant.
+/// Returns the word of `known` that `found` is probably a misspelling of.
 pub(crate) fn nearest<'a>(
     found: &str,
     known: impl IntoIterator<Item = &'a str>,
@@ -251,7 +253,7 @@ fn unknown(attribute: &str, option: &str, known: &[&str]) -> String {
     }
 }
 
-/// "`a`, `b` and `c`", for messages.
+/// Joins words for a message: "`a`, `b` and `c`".
 pub(crate) fn words(words: &[impl ToString]) -> String {
     let quoted: Vec<_> = words
         .iter()
@@ -264,7 +266,7 @@ pub(crate) fn words(words: &[impl ToString]) -> String {
     }
 }
 
-/// As it is written in the source.
+/// Returns the macro as the source spells it.
 fn shown(attribute: &str) -> String {
     if attribute.ends_with('!') {
         attribute.into()

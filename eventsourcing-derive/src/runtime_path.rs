@@ -1,6 +1,6 @@
-//! The path by which expansions name the framework: the one that `crate = …` gives, or the one found in the user's `Cargo.toml`.
+//! The path by which expansions name the framework: given by `crate = …`, or found in the user's `Cargo.toml`.
 //!
-//! An expansion names only what the façade and the core both export, so either will do.
+//! An expansion names only items that the façade and the core both export, so a path to either works.
 
 use proc_macro_crate::{FoundCrate, crate_name};
 use proc_macro2::{Ident, Span, TokenStream};
@@ -14,13 +14,13 @@ use crate::source_text::source_text;
 #[derive(Clone)]
 pub(crate) struct RuntimePath(Path);
 
-/// A package of which users depend on one, and the name of its library.
+/// A package that a user may depend on, and the name of its library.
 struct Package {
     name: &'static str,
     library: &'static str,
 }
 
-/// The package that users depend on. Packages named `eventsourcing` are of others, so its library has another name.
+/// The package that applications depend on. Its library has another name, because the package name `eventsourcing` is taken.
 const FACADE: Package = Package {
     name: "eventsourcing-kit",
     library: "eventsourcing",
@@ -38,11 +38,11 @@ impl RuntimePath {
         Self(options.path("crate", &example, errors).unwrap_or(found))
     }
 
-    /// The path of the first package found in the `Cargo.toml` of the crate that is being compiled.
+    /// Returns the path of the first package found in the `Cargo.toml` of the crate that is being compiled.
     ///
-    /// The façade comes first: a crate that depends on both writes its application against the façade. If neither is
-    /// found (a build without Cargo, or a crate that gets the framework through a third one), the name of the façade is left to the
-    /// compiler, which resolves it or says that it is missing.
+    /// The façade comes first, because a crate that depends on both writes its application against the façade. If neither is
+    /// found (a build without Cargo, or a crate that gets the framework through a third one), the path names the façade, and the
+    /// compiler resolves it or reports that it is missing.
     fn found() -> Path {
         let found = [&FACADE, &CORE]
             .into_iter()
@@ -54,7 +54,7 @@ impl RuntimePath {
         parse_quote!(::#name)
     }
 
-    /// The path as if it were written at `place`, so that messages about what it names show that.
+    /// Returns the path with the spans of `place`, so that messages about the items it names point there.
     pub(crate) fn located_at(&self, place: Span) -> TokenStream {
         let located = self.0.to_token_stream().into_iter().map(|mut token| {
             token.set_span(token.span().located_at(place));
@@ -63,28 +63,28 @@ impl RuntimePath {
         located.collect()
     }
 
-    /// The path as serde's `crate` attribute wants it.
+    /// Returns the path in the form of serde's `crate` attribute.
     pub(crate) fn serde(&self) -> String {
         source_text(&self.0) + "::private::serde"
     }
 
-    /// The path as schemars' `crate` attribute wants it.
+    /// Returns the path in the form of schemars' `crate` attribute.
     pub(crate) fn schemars(&self) -> String {
         source_text(&self.0) + "::private::schemars"
     }
 }
 
 impl Package {
-    /// The name by which the crate that is being compiled knows the library, if it depends on the package.
+    /// Returns the name of the library in the crate that is being compiled, if that crate depends on the package.
     fn name_in_manifest(&self) -> Option<String> {
         crate_name(self.name)
             .ok()
             .map(|found| self.name_as_found(found))
     }
 
-    /// The name of the library. Cargo renames a library only if the dependency stands under another name than its package's.
+    /// Returns the name of the library. Cargo renames a library only if the dependency has another name than its package.
     ///
-    /// In the package's own tests and examples, too, the library is a crate like any other.
+    /// In the package's own tests and examples the library is an external crate under its own name.
     fn name_as_found(&self, found: FoundCrate) -> String {
         match found {
             FoundCrate::Name(name) if name != self.name.replace('-', "_") => name,

@@ -1,4 +1,5 @@
-//! Code as text, for messages and to compare: spaces only where a reader expects them.
+//! Code as text, for messages and comparisons. Spaces are put only where a reader expects them, which the token stream's own
+//! text does not do.
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use quote::ToTokens;

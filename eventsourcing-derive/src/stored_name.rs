@@ -6,21 +6,24 @@ use syn::{Ident, LitStr};
 use crate::errors::Errors;
 use crate::messages;
 
-/// As `store::Name::BYTES_MAX`.
+/// The longest name in bytes. Equal to `store::Name::BYTES_MAX` of the core.
 const BYTES_MAX: usize = 255;
 
-/// The characters of names that the framework makes for itself, and their beginning: as `system/notes.rs` of the core.
+/// The characters that mark names made by the framework, and the beginning of such names. Equal to those in `system/notes.rs`
+/// of the core.
 const SEPARATORS: [char; 4] = [':', '@', '.', '/'];
 const FRAMEWORK: &str = "eventsourcing";
 
-/// As [`stored_name`], for a name under which positions of followers are kept: that of an application, follower or aggregate.
+/// Returns the stored name of an application, follower or aggregate.
+///
+/// Positions and notes of followers are stored under such names, so names that the framework makes for itself are reported.
 pub(crate) fn owner_name(chosen: Option<LitStr>, item: &Ident, errors: &mut Errors) -> LitStr {
     let name = stored_name(chosen, item, errors);
     check_is_free(&name, errors);
     name
 }
 
-/// Reports a name that the framework may make for itself.
+/// Reports a name that collides with names made by the framework.
 pub(crate) fn check_is_free(name: &LitStr, errors: &mut Errors) {
     let value = name.value();
     let fault = match value
@@ -34,7 +37,7 @@ pub(crate) fn check_is_free(name: &LitStr, errors: &mut Errors) {
     errors.report(name, messages::reserved_name(shown(&value), fault));
 }
 
-/// The name the user chose with `name = "…"`, else that of the item.
+/// Returns the name given by `name = "…"`, or the name of the item.
 pub(crate) fn stored_name(chosen: Option<LitStr>, item: &Ident, errors: &mut Errors) -> LitStr {
     let name = chosen.unwrap_or_else(|| LitStr::new(&item.unraw().to_string(), item.span()));
     check_stored_name(&name, errors);

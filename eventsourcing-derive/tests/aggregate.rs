@@ -1,4 +1,4 @@
-//! What `#[derive(Aggregate)]` promises: the stored name, the snapshot policy, the fingerprint.
+//! The promises of `#[derive(Aggregate)]`: the stored name, the snapshot policy, the fingerprint.
 
 use eventsourcing_core::snapshot::{Progress, SnapshotPolicy};
 use eventsourcing_core::store::Version;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Serialize, Deserialize)]
 struct Happened;
 
-/// Events that say nothing about a state, to fold into any.
+/// Events that can be folded into any state.
 macro_rules! fold {
     ($($name:ident)*) => {
         $(impl Fold<Happened> for $name {
@@ -79,7 +79,7 @@ fn snapshots_are_kept_as_the_policy_says_and_never_without_one() {
     assert!(is_due::<Doubled>(64) && !is_due::<Doubled>(65));
 }
 
-/// The fingerprint of an account that is defined like this.
+/// Returns the fingerprint of an account with this definition.
 macro_rules! fingerprint {
     ($($definition:tt)*) => {{
         mod definition {
@@ -229,13 +229,13 @@ fn the_fingerprint_does_not_depend_on_documentation_visibility_layout_and_other_
         #[derive(Aggregate, Clone, Debug, Serialize, Deserialize)]
         #[aggregate(snapshot = every(3), snapshot_version = 1)]
         pub(crate) struct Account {
-            /// What there is.
+            /// The money in the account.
             pub balance: i64,
-            /// How far it may fall.
+            /// The lowest balance.
             limit: i64,
         }
 
-        /// What has happened.
+        /// The events.
         #[event]
         impl Account {
             /// It was opened.

@@ -1,4 +1,4 @@
-//! What `#[event]` promises: the fold, the stored names, the stored form.
+//! The promises of `#[event]`: the fold, the stored names, the stored form.
 
 use std::error::Error;
 
@@ -16,7 +16,7 @@ struct Account {
     merged: Vec<Account>,
 }
 
-/// What has happened to an account.
+/// The events of an account.
 #[event]
 impl Account {
     fn opened(owner: String) -> Self {
@@ -154,7 +154,7 @@ fn a_method_that_returns_self_creates_and_the_others_change() -> Result<(), Unex
 }
 
 #[test]
-fn a_misplaced_event_is_refused_and_changes_nothing() -> Result<(), UnexpectedEvent> {
+fn an_unexpected_event_is_rejected_and_changes_nothing() -> Result<(), UnexpectedEvent> {
     assert_eq!(Account::create(AccountEvent::Frozen), Err(UnexpectedEvent));
     let mut account = Account::create(AccountEvent::Imported {
         owner: "Alice".into(),

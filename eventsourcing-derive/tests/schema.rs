@@ -1,11 +1,12 @@
-//! `#[event(schema)]` on what is written by hand: the schema is that of what serde stores, and so are the samples made of it.
+//! `#[event(schema)]` on handwritten enums and structs: the schema describes the form that serde stores, and samples made of it
+//! can be read.
 
 use eventsourcing_core::schema::{LockedEvent, SchemaLock, SystemSchema};
 use eventsourcing_core::{Aggregate, Fold, UnexpectedEvent, event};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// A state that takes whatever happens.
+/// A state that accepts any event.
 macro_rules! aggregate {
     ($name:ident, $event:ident) => {
         #[derive(Aggregate, Serialize, Deserialize)]
@@ -121,13 +122,13 @@ fn each_form_of_a_variant_has_the_payload_that_is_stored() {
 }
 
 #[test]
-fn what_serde_refuses_the_schema_refuses() {
+fn the_schema_rejects_payloads_that_serde_rejects() {
     assert_eq!(locked("Shut").payload["additionalProperties"], json!(false));
     assert_eq!(locked("Pinged").payload.get("additionalProperties"), None);
 }
 
 #[test]
-fn samples_come_out_as_what_they_stand_for() {
+fn samples_are_read_as_the_events_they_stand_for() {
     let lock = lock();
     let door: Vec<_> = lock
         .samples::<Door>()

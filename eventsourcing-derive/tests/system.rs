@@ -1,4 +1,4 @@
-//! What `#[derive(System)]` promises: the definition, the assembled services, the followers, the start.
+//! The promises of `#[derive(System)]`: the definition, the assembled services, the followers, the start.
 
 use std::convert::Infallible;
 use std::sync::Mutex;
@@ -111,7 +111,7 @@ struct Bank {
 }
 
 #[test]
-fn the_definition_names_applications_and_who_follows_whom() {
+fn the_definition_names_applications_and_their_followers() {
     let expected = eventsourcing_core::Definition::new("Bank")
         .with_application("books", &["Account"])
         .with_application("ledger", &["general-ledger"])

@@ -1,8 +1,8 @@
-//! What users see: `tests/ui` holds mistakes and their messages, `tests/pass` what must compile.
+//! Messages to users: `tests/ui` holds mistakes and their messages, `tests/pass` programs that must compile.
 //!
 //! Each mistake gives one message and nothing else. The files of `tests/ui` hold many mistakes, those of
-//! `tests/ui/one_mistake` one each, in a program that uses what it is made in everywhere. `TRYBUILD=overwrite` writes the
-//! messages anew.
+//! `tests/ui/one_mistake` one each, in a program that uses the item with the mistake everywhere. `TRYBUILD=overwrite` writes
+//! the messages again.
 
 use std::path::PathBuf;
 

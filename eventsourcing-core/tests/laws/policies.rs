@@ -160,7 +160,7 @@ laws!(policy RemindsForEver: Jar);
 laws!(policy NeedsAShelf: Jar, given = [Shelf]);
 
 fn dealt_with<P: From<Application> + Policy<Jar>>() -> String {
-    broken(|| PolicyLaws::<P, Jar>::new().an_event_dealt_with_twice_leads_to_the_same())
+    broken(|| PolicyLaws::<P, Jar>::new().an_event_processed_twice_leads_to_the_same())
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn with_timers<P: From<Application> + Policy<Jar> + Timers>() -> String {
     broken(|| {
         PolicyLaws::<P, Jar>::new()
             .with_timers()
-            .an_event_dealt_with_twice_leads_to_the_same()
+            .an_event_processed_twice_leads_to_the_same()
     })
 }
 

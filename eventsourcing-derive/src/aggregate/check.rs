@@ -1,4 +1,4 @@
-//! What an aggregate must be.
+//! Checks of `#[derive(Aggregate)]` on the parsed model, one method for each rule.
 
 use std::collections::HashSet;
 
@@ -10,12 +10,12 @@ use crate::messages;
 
 impl Aggregate {
     pub(super) fn check(&self, errors: &mut Errors) {
-        self.check_is_no_union(errors);
+        self.check_is_not_union(errors);
         self.check_is_not_generic(errors);
         self.check_names_differ(errors);
     }
 
-    /// A stream under a name that is given twice would be read twice.
+    /// Reports names given twice: a stream under such a name would be read twice.
     fn check_names_differ(&self, errors: &mut Errors) {
         let mut seen = HashSet::from([self.name.value()]);
         for name in self.former_names.iter().chain(&self.next_name) {
@@ -28,8 +28,8 @@ impl Aggregate {
         }
     }
 
-    /// serde knows no unions.
-    fn check_is_no_union(&self, errors: &mut Errors) {
+    /// Reports unions, which serde does not support.
+    fn check_is_not_union(&self, errors: &mut Errors) {
         if let Data::Union(_) = self.input.data {
             errors.report(
                 &self.input.ident,
@@ -38,7 +38,7 @@ impl Aggregate {
         }
     }
 
-    /// The stored name would mean several types.
+    /// Reports type parameters: the stored name would stand for several types.
     fn check_is_not_generic(&self, errors: &mut Errors) {
         if !self.input.generics.params.is_empty() {
             errors.report(

@@ -1,4 +1,4 @@
-//! From the model to the `impl Aggregate`.
+//! Expands the model to the `impl Aggregate`. The checks have passed, so nothing here can fail.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
@@ -24,7 +24,7 @@ impl Aggregate {
         self.implementation(&fingerprint, &bodies, &TokenStream::new())
     }
 
-    /// The messages, and an implementation that keeps the compiler from reporting that there is none.
+    /// Expands to the messages and an implementation without function, so that the compiler does not report a missing one.
     pub(super) fn stub(&self, messages: TokenStream) -> TokenStream {
         if let Data::Union(_) = self.input.data {
             return messages;
@@ -36,7 +36,7 @@ impl Aggregate {
         quote!(#messages #implementation)
     }
 
-    /// Where the type is named. What is missing there is asked for there each time, and so reported once.
+    /// The span of the type's name. Every bound on the type has this span, so the compiler reports a missing trait once.
     fn span(&self) -> Span {
         self.input.ident.span()
     }

@@ -1,4 +1,4 @@
-//! `#[derive(Aggregate)]`.
+//! `#[derive(Aggregate)]`: from the state's struct or enum to its `impl Aggregate`.
 
 mod check;
 mod expand;

@@ -1,4 +1,4 @@
-//! What the derive knows about an aggregate.
+//! The model of `#[derive(Aggregate)]`: the result of `parse` and the input of `check` and `expand`.
 
 use syn::{DeriveInput, Expr, LitInt, LitStr, Path};
 
@@ -8,9 +8,9 @@ pub(super) struct Aggregate {
     pub(super) input: DeriveInput,
     pub(super) runtime: RuntimePath,
     pub(super) name: LitStr,
-    /// The names it had before, the first one first.
+    /// The names of earlier releases, the oldest first.
     pub(super) former_names: Vec<LitStr>,
-    /// The name that the next release will give it.
+    /// The name in the next release.
     pub(super) next_name: Option<LitStr>,
     pub(super) event: Path,
     pub(super) snapshot: Option<Expr>,

@@ -1,4 +1,4 @@
-//! From the struct or enum and `#[aggregate(…)]` to the model.
+//! Reads the struct or enum and its `#[aggregate(…)]` into the model.
 
 use proc_macro2::Literal;
 use quote::format_ident;

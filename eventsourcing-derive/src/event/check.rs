@@ -1,4 +1,4 @@
-//! What events must be. The stored form lives longer than the program: it may not depend on how this build is made.
+//! Checks of `#[event]` on the parsed model. The stored form outlives the program, so it must not depend on the build.
 
 use std::collections::HashSet;
 
@@ -9,7 +9,7 @@ use crate::errors::Errors;
 use crate::messages;
 use crate::options::foreign_keys;
 
-/// With these, serde does not write the enum as a variant with fields.
+/// Options of serde with which an enum is not written as a variant with fields.
 const SERDE_ENUM_REFUSED: &[&str] = &[
     "tag",
     "content",
@@ -23,7 +23,7 @@ const SERDE_ENUM_REFUSED: &[&str] = &[
     "field_identifier",
 ];
 
-/// With these, serde counts variants differently or does not write their fields.
+/// Options of serde with which variants are counted differently or their fields are not written.
 const SERDE_VARIANT_REFUSED: &[&str] = &[
     "skip",
     "skip_serializing",
@@ -51,7 +51,7 @@ impl Events {
         self.check_variants(errors);
     }
 
-    /// What the block form wrote needs no other checks than those of its variants.
+    /// Checks the variants only. An enum that was written for an `impl` block needs no other checks.
     pub(super) fn check_variants(&self, errors: &mut Errors) {
         for event in &self.types {
             check_is_in_every_build(event, errors);
@@ -64,18 +64,18 @@ impl Events {
             );
         }
         self.check_names_differ(errors);
-        self.check_former(errors);
+        self.check_legacy(errors);
         self.schema.iter().for_each(|schema| schema.check(errors));
     }
 
-    /// The stored name would mean several types.
+    /// Reports type parameters: the stored name would stand for several types.
     fn check_is_not_generic(&self, errors: &mut Errors) {
         if !self.generics().params.is_empty() {
             errors.report(self.generics(), messages::event_generic(self.ident()));
         }
     }
 
-    /// The stored name alone picks the variant.
+    /// Reports stored names given twice: the name alone selects the variant.
     fn check_names_differ(&self, errors: &mut Errors) {
         let mut seen = HashSet::new();
         for event in &self.types {
@@ -89,14 +89,14 @@ impl Events {
     }
 }
 
-/// No aggregate could come into being.
+/// Reports enums without variants: no event could create an aggregate.
 fn check_has_variants(item: &ItemEnum, errors: &mut Errors) {
     if item.variants.is_empty() {
         errors.report(&item.ident, messages::event_enum_empty(&item.ident));
     }
 }
 
-/// Other builds could not read what this one has stored.
+/// Reports conditional compilation: other builds could not read what this one has stored.
 fn check_is_in_every_build(event: &EventType, errors: &mut Errors) {
     if let Some(cfg) = conditional(&event.attributes) {
         errors.report(cfg, messages::event_cfg(&event.ident));
@@ -119,7 +119,7 @@ fn check_serde(
     }
 }
 
-/// The attribute that keeps something out of some builds.
+/// Returns the attribute that keeps an item out of some builds.
 pub(super) fn conditional(attributes: &[Attribute]) -> Option<&Attribute> {
     attributes
         .iter()

@@ -1,4 +1,4 @@
-//! From the model to the item as it was written and its `impl Event`.
+//! Expands the model to the user's item and its `impl Event`. The checks have passed, so nothing here can fail.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote, quote_spanned};
@@ -16,7 +16,8 @@ impl Events {
         quote!(#item #implementation #description)
     }
 
-    /// The messages, the item, and an implementation that keeps the compiler from reporting that there is none.
+    /// Expands to the messages, the item, and an implementation without function, so that the compiler does not report a missing
+    /// one.
     pub(super) fn stub(&self, messages: TokenStream) -> TokenStream {
         let item = &self.item;
         let implementation = self.stub_implementation();
@@ -32,7 +33,7 @@ impl Events {
             .types
             .iter()
             .map(|event| event.ident.unraw().to_string());
-        let former = self.former();
+        let former = self.legacy();
         let methods = match &self.item {
             EventItem::Enum(_) => self.enum_methods(),
             EventItem::Block(_) => self.block_methods(),
@@ -79,7 +80,8 @@ impl Events {
         ])
     }
 
-    /// What cannot be done because a parameter lacks a trait is reported where the block asks for it.
+    /// Returns the methods of a block's enum. A trait that a parameter lacks is reported at the requirements of the block, so the
+    /// bodies call helpers that compile without it.
     fn block_methods(&self) -> TokenStream {
         let runtime = &self.runtime;
         self.methods([
@@ -114,13 +116,15 @@ impl Events {
         ])
     }
 
-    /// Asks for the same bound each time, where the type is named: the compiler reports it once.
+    /// Returns a call of the payload's helper. Every call has the span of the type's name, so the compiler reports a missing bound
+    /// once.
     fn payload(&self, method: &TokenStream, arguments: &TokenStream) -> TokenStream {
         let runtime = &self.runtime;
         quote_spanned!(self.ident().span()=> <Self as #runtime::private::Payload>::#method(#arguments))
     }
 
-    /// A struct without fields is an empty map, as a variant without fields is, so that it can be given fields later.
+    /// Returns the methods of a struct without fields. It is stored as an empty map, as a variant without fields is, so that fields
+    /// can be added later.
     fn unit_methods(&self) -> TokenStream {
         let runtime = &self.runtime;
         let name = self.ident().to_string();

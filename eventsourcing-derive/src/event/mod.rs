@@ -1,12 +1,12 @@
-//! `#[event]`.
+//! `#[event]`: from an `enum`, a `struct` or an `impl` block to an `impl Event`.
 //!
-//! On an `enum` or a `struct` it writes how the events are stored. On an `impl` block it writes the enum that a user
-//! could have written, and goes on with that: one mechanism, two spellings.
+//! For an `impl` block the macro first writes the enum that a user could have written, and then treats it as any other enum:
+//! one mechanism, two spellings.
 
 mod block;
 mod check;
 mod expand;
-mod former;
+mod legacy;
 mod model;
 mod parse;
 mod schema;
@@ -19,7 +19,7 @@ use crate::errors::Errors;
 use crate::messages;
 use crate::options::Options;
 use crate::runtime_path::RuntimePath;
-use former::RemovedEvents;
+use legacy::RemovedEvents;
 use model::Events;
 
 const STRUCT_OPTIONS: &[&str] = &[
@@ -52,10 +52,10 @@ fn expand_enum(arguments: TokenStream, item: ItemEnum) -> TokenStream {
         &mut errors,
     );
     let runtime = RuntimePath::parse(&options, &mut errors);
-    let gone = RemovedEvents::parse(&options, &mut errors);
+    let removed = RemovedEvents::parse(&options, &mut errors);
 
     let schema = options.written_word("schema", &mut errors);
-    let events = Events::of_enum(item, runtime, gone, schema, &mut errors);
+    let events = Events::of_enum(item, runtime, removed, schema, &mut errors);
     events.check(&mut errors);
     finish(&events, errors)
 }

@@ -1,26 +1,26 @@
-//! What `#[event]` knows about the events of one enum, or the one event of a struct.
+//! The model of `#[event]`: the events of one enum, or the one event of a struct.
 
 use syn::{Attribute, Generics, Ident, ItemEnum, ItemStruct, LitStr};
 
-use super::former::{RemovedEvents, Upcast};
+use super::legacy::{RemovedEvents, Upcast};
 use super::schema::Schema;
 use crate::runtime_path::RuntimePath;
 
 pub(super) struct Events {
     pub(super) runtime: RuntimePath,
-    /// What the user wrote, without our options.
+    /// The user's item without the options of this macro.
     pub(super) item: EventItem,
-    /// In the order in which serde counts variants.
+    /// The events in the order in which serde counts variants.
     pub(super) types: Vec<EventType>,
-    /// Stored events that none of them stands for.
-    pub(super) gone: RemovedEvents,
-    /// Whether they describe themselves.
+    /// Stored events that no variant stands for any more.
+    pub(super) removed: RemovedEvents,
+    /// The schema, if `schema` is among the options.
     pub(super) schema: Option<Schema>,
 }
 
 pub(super) enum EventItem {
     Enum(ItemEnum),
-    /// An enum that the user has not written: it stands for an `impl` block.
+    /// The enum that is written for an `impl` block.
     Block(ItemEnum),
     Struct(ItemStruct),
 }
@@ -31,11 +31,11 @@ pub(super) struct EventType {
     pub(super) attributes: Vec<Attribute>,
     pub(super) name: LitStr,
     pub(super) version: u16,
-    /// The names it was stored under before.
+    /// The names under which earlier releases stored the event.
     pub(super) former_names: Vec<LitStr>,
     pub(super) upcasts: Vec<Upcast>,
-    /// Whether some option could not be read. That has been reported; what seems missing may stand there.
-    pub(super) is_unclear: bool,
+    /// `true` if some option could not be read, which has been reported. Such an option may hold whatever seems to be missing.
+    pub(super) is_incomplete: bool,
 }
 
 impl Events {

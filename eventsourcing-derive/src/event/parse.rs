@@ -1,8 +1,8 @@
-//! From the enum or struct and its options to the model.
+//! Reads the enum or struct and its options into the model.
 
 use syn::{Attribute, Ident, ItemEnum, ItemStruct, Variant};
 
-use super::former::{RemovedEvents, Upcast};
+use super::legacy::{RemovedEvents, Upcast};
 use super::model::{EventItem, EventType, Events};
 use super::schema::Schema;
 use crate::errors::Errors;
@@ -16,7 +16,7 @@ impl Events {
     pub(super) fn of_enum(
         mut item: ItemEnum,
         runtime: RuntimePath,
-        gone: RemovedEvents,
+        removed: RemovedEvents,
         schema: Option<Ident>,
         errors: &mut Errors,
     ) -> Self {
@@ -26,16 +26,16 @@ impl Events {
             runtime,
             item: EventItem::Enum(item),
             types,
-            gone,
+            removed,
             schema,
         }
     }
 
-    /// Of the enum that the block form writes.
+    /// Reads the enum that was written for an `impl` block.
     pub(super) fn of_block(
         mut item: ItemEnum,
         runtime: RuntimePath,
-        gone: RemovedEvents,
+        removed: RemovedEvents,
         schema: Option<Ident>,
         errors: &mut Errors,
     ) -> Self {
@@ -45,14 +45,14 @@ impl Events {
             runtime,
             item: EventItem::Block(item),
             types,
-            gone,
+            removed,
             schema,
         }
     }
 
     pub(super) fn of_struct(mut item: ItemStruct, options: &Options, errors: &mut Errors) -> Self {
         let runtime = RuntimePath::parse(options, errors);
-        let gone = RemovedEvents::parse(options, errors);
+        let removed = RemovedEvents::parse(options, errors);
 
         let types = vec![EventType::new(&item.ident, Vec::new(), options, errors)];
         let schema = Schema::of_struct(&mut item, options.written_word("schema", errors));
@@ -60,7 +60,7 @@ impl Events {
             runtime,
             item: EventItem::Struct(item),
             types,
-            gone,
+            removed,
             schema,
         }
     }
@@ -82,7 +82,7 @@ impl EventType {
             .retain(|attribute| !attribute.path().is_ident("event"));
         let event = Self::new(&variant.ident, variant.attrs.clone(), &options, errors);
         Self {
-            is_unclear: errors.count() > reported,
+            is_incomplete: errors.count() > reported,
             ..event
         }
     }
@@ -108,7 +108,7 @@ impl EventType {
             version: version.unwrap_or(1),
             former_names,
             upcasts: Upcast::parse_all(options, errors),
-            is_unclear: errors.count() > reported,
+            is_incomplete: errors.count() > reported,
         }
     }
 }

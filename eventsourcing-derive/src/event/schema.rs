@@ -1,8 +1,8 @@
-//! `#[event(schema)]`: the events describe what they are stored as.
+//! `#[event(schema)]`: implements `DescribedEvent`, which describes the stored form of events.
 //!
-//! For each event a struct is written that nobody makes, with the fields of the event and what serde and schemars are told
-//! of them. Schemars describes that struct. Its implementation is conditional, so that a field without `JsonSchema` is
-//! reported once, where the expansion asks for it.
+//! For each event the expansion has a struct that is never constructed, with the fields of the event and their attributes for
+//! serde and schemars. Schemars describes that struct. Its implementation is conditional, so that a field without
+//! `JsonSchema` is reported once, at the requirement of the expansion.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
@@ -12,7 +12,7 @@ use syn::{
     Attribute, Field, Fields, Ident, ItemEnum, ItemStruct, LitStr, Meta, Token, Type, parse_quote,
 };
 
-use super::block::{distinct, is_made_up, named_types, without_self};
+use super::block::{distinct, is_generated, named_types, without_self};
 use super::model::Events;
 use crate::errors::Errors;
 use crate::messages;
@@ -20,19 +20,19 @@ use crate::options::foreign_keys;
 use crate::runtime_path::RuntimePath;
 use crate::source_text::source_text;
 
-/// What schemars needs not be told, because it says who has which trait.
+/// Options of serde about trait bounds, which schemars does not need.
 const NOT_OF_SCHEMA: &[&str] = &["bound", "crate"];
 
-/// With these, serde does not ask the type how a field is stored.
+/// Options of serde with which the type of a field does not say how it is stored.
 const STORED_OTHERWISE: &[&str] = &["with", "serialize_with", "deserialize_with"];
 
-/// With these, the field is in no payload.
+/// Options of serde with which the field is in no payload.
 const NOT_STORED: &[&str] = &["skip", "skip_deserializing"];
 
-/// With these, schemars does not ask the type.
+/// Options of schemars with which it does not need the type's schema.
 const DESCRIBED_OTHERWISE: &[&str] = &["with", "schema_with"];
 
-/// The wish for a schema, and what is to be described.
+/// The option `schema` and the payloads to describe.
 pub(super) struct Schema {
     /// The word `schema`.
     at: Ident,
@@ -46,7 +46,8 @@ struct Payload {
 }
 
 impl Schema {
-    /// Takes the attributes of schemars off the enum, which does not know them.
+    /// Reads the payloads of an enum and removes its attributes for schemars, unless the enum derives `JsonSchema` itself: without
+    /// that derive the compiler does not know them.
     pub(super) fn of_enum(item: &mut ItemEnum, at: Option<Ident>) -> Option<Self> {
         let at = at?;
         let payloads = item.variants.iter().map(|variant| Payload {
@@ -66,10 +67,10 @@ impl Schema {
         Some(Self { at, payloads })
     }
 
-    /// Takes the attributes of schemars off the struct, which does not know them.
+    /// Reads the payload of a struct and removes its attributes for schemars, unless the struct derives `JsonSchema` itself.
     pub(super) fn of_struct(item: &mut ItemStruct, at: Option<Ident>) -> Option<Self> {
         let at = at?;
-        let attributes = item.attrs.iter().filter_map(told).collect();
+        let attributes = item.attrs.iter().filter_map(schema_attribute).collect();
         let payload = Payload {
             attributes,
             fields: item.fields.clone(),
@@ -86,7 +87,7 @@ impl Schema {
         })
     }
 
-    /// What a field looks like that is stored `with` something, nobody can know but the user.
+    /// Reports fields that are stored `with` a module of the user and not described by the user: nothing else knows their form.
     pub(super) fn check(&self, errors: &mut Errors) {
         for field in self.payloads.iter().flat_map(|payload| &payload.fields) {
             let key = keys(field, "serde")
@@ -99,9 +100,9 @@ impl Schema {
     }
 }
 
-/// What serde is told of the variant and of all variants, as it would be told of a struct.
+/// Returns the attributes for serde of the variant and of all variants, in the form for a struct.
 fn attributes_of_variant(of_enum: &[Attribute], of_variant: &[Attribute]) -> Vec<Attribute> {
-    let own: Vec<_> = of_variant.iter().filter_map(told).collect();
+    let own: Vec<_> = of_variant.iter().filter_map(schema_attribute).collect();
     let renames_itself = of_variant
         .iter()
         .filter(|attribute| attribute.path().is_ident("serde"));
@@ -124,7 +125,7 @@ fn attributes_of_variant(of_enum: &[Attribute], of_variant: &[Attribute]) -> Vec
     own.into_iter().chain(inherited).collect()
 }
 
-/// `rename_all_fields` of an enum is `rename_all` of a struct.
+/// Turns `rename_all_fields` of an enum into `rename_all` of a struct.
 fn renamed(mut meta: Meta) -> Meta {
     let path = parse_quote!(rename_all);
     match &mut meta {
@@ -135,10 +136,10 @@ fn renamed(mut meta: Meta) -> Meta {
     meta
 }
 
-/// What of an attribute matters to the schema of a struct that stands for a variant or a struct.
-fn told(attribute: &Attribute) -> Option<Attribute> {
+/// Returns the parts of an attribute that matter to the schema of a variant or struct.
+fn schema_attribute(attribute: &Attribute) -> Option<Attribute> {
     match attribute.path().get_ident()?.to_string().as_str() {
-        "doc" | "schemars" => (!is_made_up(attribute)).then(|| attribute.clone()),
+        "doc" | "schemars" => (!is_generated(attribute)).then(|| attribute.clone()),
         "serde" => only(attribute, |key| {
             [
                 "rename_all",
@@ -152,10 +153,10 @@ fn told(attribute: &Attribute) -> Option<Attribute> {
     }
 }
 
-/// What of an attribute matters to the schema of a field.
-fn told_of_field(attribute: &Attribute) -> Option<Attribute> {
+/// Returns the parts of an attribute that matter to the schema of a field.
+fn field_schema_attribute(attribute: &Attribute) -> Option<Attribute> {
     match attribute.path().get_ident()?.to_string().as_str() {
-        "doc" | "schemars" => (!is_made_up(attribute)).then(|| attribute.clone()),
+        "doc" | "schemars" => (!is_generated(attribute)).then(|| attribute.clone()),
         "serde" => only(attribute, |key| {
             !NOT_OF_SCHEMA.contains(&key) && !STORED_OTHERWISE.contains(&key)
         }),
@@ -173,7 +174,7 @@ fn only(attribute: &Attribute, keep: impl Fn(&str) -> bool) -> Option<Attribute>
     (!kept.is_empty()).then(|| parse_quote!(#[serde(#(#kept),*)]))
 }
 
-/// What cannot be read is left to serde to report.
+/// Returns the entries of an attribute of serde. An attribute that cannot be read is left for serde to report.
 fn metas(attribute: &Attribute) -> Vec<Meta> {
     let metas = attribute.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated);
     metas.into_iter().flatten().collect()
@@ -206,13 +207,13 @@ fn is_any(key: &Ident, known: &[&str]) -> bool {
     known.iter().any(|known| key == known)
 }
 
-/// Whether the field has the schema of its type.
+/// Returns `true` if the schema of the field is that of its type.
 fn is_described_by_its_type(field: &Field) -> bool {
     !has(field, "serde", NOT_STORED) && !has(field, "schemars", DESCRIBED_OTHERWISE)
 }
 
 impl Events {
-    /// `impl DescribedEvent`, if there is to be a schema.
+    /// Expands to the `impl DescribedEvent`; `None` without the option `schema`.
     pub(super) fn description(&self) -> Option<TokenStream> {
         let schema = self.schema.as_ref()?;
         let runtime = &self.runtime;
@@ -253,7 +254,7 @@ impl Events {
         Some(schema.if_enabled(runtime, &implementation))
     }
 
-    /// The same after mistakes.
+    /// Expands to an implementation without function, for the stub after mistakes.
     pub(super) fn stub_description(&self) -> Option<TokenStream> {
         let schema = self.schema.as_ref()?;
         let runtime = &self.runtime;
@@ -275,14 +276,15 @@ impl Events {
 }
 
 impl Schema {
-    /// Through a macro that says what is missing if the feature is not there, which only the runtime knows.
+    /// Wraps the implementation in the runtime's macro `described!`, because only the runtime knows if its feature is on; otherwise
+    /// that macro reports what to enable.
     fn if_enabled(&self, runtime: &RuntimePath, implementation: &TokenStream) -> TokenStream {
         let span = Span::call_site().located_at(self.at.span());
         let located = runtime.located_at(self.at.span());
         quote_spanned!(span=> #located::private::described! { #implementation })
     }
 
-    /// Does nothing, but compiles only if every field can be described.
+    /// Expands to a constant that compiles only if every field can be described.
     fn requirements(&self, events: &Events) -> Option<TokenStream> {
         let types: Vec<_> = self
             .payloads
@@ -306,8 +308,8 @@ impl Payload {
         let schemars = runtime.schemars();
         let bound = self.bound(events);
         let fields = self.fields.iter().map(|field| {
-            let attributes = field.attrs.iter().filter_map(told_of_field);
-            let ident = field.ident.clone().map(unread);
+            let attributes = field.attrs.iter().filter_map(field_schema_attribute);
+            let ident = field.ident.clone().map(at_call_site_span);
             let ty = type_of(field, events);
 
             let colon = ident.as_ref().map(|_| quote!(:));
@@ -327,7 +329,7 @@ impl Payload {
         }
     }
 
-    /// Fields without names stand where the user wrote them, so that the compiler would warn that nobody reads them.
+    /// Expands to a read of fields without names. They have the user's spans, so the compiler would warn about unread fields.
     fn reading(&self, name: &Ident) -> Option<TokenStream> {
         let Fields::Unnamed(fields) = &self.fields else {
             return None;
@@ -336,9 +338,9 @@ impl Payload {
         Some(quote!(const _: fn(#name<true>) = |#name(#(#fields),*)| {};))
     }
 
-    /// Makes the implementation conditional, so that what a type lacks is not reported in it. Schemars heeds it because the
-    /// struct has a parameter, which means nothing. The text of a bound cannot name
-    /// the crate that a macro comes from.
+    /// Returns the bound that makes the implementation conditional, so that a missing trait is not reported inside it. Schemars
+    /// honours a bound only on a generic struct, so the struct has a parameter without meaning. Types with `$crate` are left out,
+    /// because the text of a bound cannot name the crate of a macro.
     fn bound(&self, events: &Events) -> Option<TokenStream> {
         let schemars = events.runtime.schemars();
         let types = self.described_types(events);
@@ -371,13 +373,13 @@ impl Payload {
     }
 }
 
-/// Nobody reads the field. The compiler does not mind where a macro wrote it.
-fn unread(mut field: Ident) -> Ident {
+/// Moves the field's name to the hygiene of the macro, where the compiler does not warn that the field is never read.
+fn at_call_site_span(mut field: Ident) -> Ident {
     field.set_span(Span::call_site().located_at(field.span()));
     field
 }
 
-/// The type of a field, as it is written outside the enum.
+/// Returns the type of a field in its form outside the enum.
 fn type_of(field: &Field, events: &Events) -> Type {
     let ident = events.ident();
     without_self(&field.ty, &parse_quote!(#ident))

@@ -1,4 +1,5 @@
-//! From the model to the module with the tests.
+//! Expands the model to the module with the tests. Types of the test kit are named by their full path, so that no name of the
+//! kit hides a name of the user's module.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
@@ -6,7 +7,7 @@ use syn::spanned::Spanned;
 
 use super::{Laws, Subject};
 
-/// The methods of `Laws`: one for each law.
+/// The methods of `Laws`, one for each law.
 const OF_AGGREGATES: &[&str] = &[
     "folding_never_panics",
     "replay_gives_what_was_recorded",
@@ -51,7 +52,7 @@ impl Laws {
                 let laws = quote_spanned!(policy.span()=> #runtime::testing::laws::PolicyLaws::<#policy, #aggregate>::new());
                 (
                     quote!(#laws #events #(#given)* .with_timers()),
-                    &["an_event_dealt_with_twice_leads_to_the_same"],
+                    &["an_event_processed_twice_leads_to_the_same"],
                 )
             }
         };

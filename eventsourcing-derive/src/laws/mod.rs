@@ -1,4 +1,4 @@
-//! `laws!`: a module with one test for each law, named after the type.
+//! `laws!`: expands to a module with one test for each law, named after the type.
 
 mod expand;
 mod parse;
@@ -9,7 +9,7 @@ use syn::{Expr, Type};
 use crate::errors::Errors;
 use crate::runtime_path::RuntimePath;
 
-/// What is put to the test, and what is given to it.
+/// The model of one `laws!` call.
 struct Laws {
     runtime: RuntimePath,
     module: Ident,

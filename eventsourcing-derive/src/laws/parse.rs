@@ -1,4 +1,4 @@
-//! From the source to the model. The type stands first, options follow.
+//! Reads the source into the model. The type comes first, then the options.
 
 use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
@@ -15,7 +15,7 @@ const OF_AGGREGATES: &[&str] = &["events", "decide", "samples", "crate"];
 const OF_POLICIES: &[&str] = &["events", "given", "crate"];
 
 impl Laws {
-    /// `None` only after a mistake was reported.
+    /// Returns `None` only after a mistake was reported.
     pub(super) fn parse(input: TokenStream, errors: &mut Errors) -> Option<Self> {
         let Ok(Head {
             policy,
@@ -27,7 +27,7 @@ impl Laws {
                 .into_iter()
                 .next()
                 .map_or_else(Span::call_site, |token| token.span());
-            errors.report_at(place, messages::laws_of_nothing());
+            errors.report_at(place, messages::laws_without_subject());
             return None;
         };
         let known = if policy.is_some() {
@@ -118,7 +118,7 @@ fn list(options: &Options, key: &str, example: &str, errors: &mut Errors) -> Vec
     }
 }
 
-/// `account_laws`, `ledger_service_of_account_laws`.
+/// Returns the name of the module, such as `account_laws` or `ledger_service_of_account_laws`.
 fn module(policy: Option<&Type>, aggregate: &Type) -> Ident {
     let words: Vec<_> = policy
         .into_iter()
@@ -128,7 +128,7 @@ fn module(policy: Option<&Type>, aggregate: &Type) -> Ident {
     Ident::new(&format!("{}_laws", words.join("_of_")), Span::call_site())
 }
 
-/// The last name in the type, in lower case with underscores.
+/// Returns the last name in the type, in lower case with underscores.
 fn in_lower_case(ty: &Type) -> String {
     let name = match ty {
         Type::Path(path) => path

@@ -1,4 +1,4 @@
-//! What a system must be, apart from who follows whom.
+//! Checks of `#[derive(System)]` on the parsed model, except those of `follows`.
 
 use std::collections::{HashMap, HashSet};
 
@@ -20,7 +20,7 @@ impl System {
         self.check_follows(errors);
     }
 
-    /// The stored names would mean several systems.
+    /// Reports type parameters: the stored names would stand for several systems.
     fn check_is_not_generic(&self, errors: &mut Errors) {
         if !self.input.generics.params.is_empty() {
             errors.report(
@@ -30,7 +30,7 @@ impl System {
         }
     }
 
-    /// The progress of followers is kept under their names.
+    /// Reports names given twice: the positions of followers are stored under their names.
     fn check_names_differ(&self, errors: &mut Errors) {
         let mut seen = HashSet::new();
         for part in &self.parts {
@@ -40,7 +40,7 @@ impl System {
         }
     }
 
-    /// Two owners would each believe to see all events.
+    /// Reports aggregates of two owners: each owner would expect to see all their events.
     fn check_aggregates_have_one_owner(&self, errors: &mut Errors) {
         let mut owners: HashMap<String, &Part> = HashMap::new();
         for (part, aggregate) in self.parts.iter().flat_map(owned) {
@@ -67,7 +67,7 @@ impl System {
 
 impl Part {
     fn check_has_work(&self, errors: &mut Errors) {
-        if self.unclear || !self.follows.is_empty() {
+        if self.incomplete || !self.follows.is_empty() {
             return;
         }
         match &self.role {
@@ -78,7 +78,7 @@ impl Part {
                 timers: Some(timers),
                 ..
             } => {
-                errors.report(timers, messages::timers_of_nobody(&self.field));
+                errors.report(timers, messages::timers_without_follows(&self.field));
             }
             Role::Application { timers: None, .. } => {}
             Role::Projection(_) => {

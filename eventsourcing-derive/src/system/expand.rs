@@ -1,4 +1,4 @@
-//! From the model to the `impl System` and the functions that start it.
+//! Expands the model to the `impl System` and the functions that start it. The checks have passed, so nothing here can fail.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
@@ -24,7 +24,7 @@ impl System {
         quote!(#implementation #starters #description)
     }
 
-    /// The messages, and implementations that keep the compiler from reporting that there are none.
+    /// Expands to the messages and implementations without function, so that the compiler does not report missing ones.
     pub(super) fn stub(&self, messages: TokenStream) -> TokenStream {
         let body = quote!(::core::unreachable!());
         let conditions = quote!(where Self: ::core::marker::Send + ::core::marker::Sync + 'static);
@@ -72,8 +72,8 @@ impl System {
         }
     }
 
-    /// `impl DescribedSystem`, if there is to be a schema. Through a macro that says what is missing if the feature is not
-    /// there, which only the runtime knows.
+    /// Expands to the `impl DescribedSystem` for `#[system(schema)]`. The runtime's macro `described!` wraps it, because only the
+    /// runtime knows if its feature is on; otherwise that macro reports what to enable.
     fn description(
         &self,
         aggregates: &TokenStream,
@@ -82,7 +82,8 @@ impl System {
         let word = self.schema.as_ref()?;
         let ident = &self.input.ident;
 
-        let (runtime, located) = (&self.runtime, self.runtime.located_at(word.span()));
+        let runtime = &self.runtime;
+        let located = runtime.located_at(word.span());
         let (impl_generics, type_generics, _) = self.input.generics.split_for_impl();
         let implementation = quote! {
             #[automatically_derived]
@@ -165,7 +166,7 @@ impl System {
                     #runtime::SystemBuilder::new(stores)
                 }
 
-                /// Who owns which aggregates and who follows whom.
+                /// Returns the definition: the owner of each aggregate, and the followers with their sources.
                 #[must_use]
                 #visibility fn definition() -> #runtime::Definition {
                     <Self as #runtime::System>::definition()
@@ -174,7 +175,7 @@ impl System {
         }
     }
 
-    /// The stored name of a followed application, and that of the aggregate.
+    /// Returns the stored names of the followed application and of the aggregate.
     fn source(&self, follow: &Follow) -> TokenStream {
         let application = self.followed(follow);
         let aggregate = self.name_of(&follow.aggregate);
@@ -189,7 +190,8 @@ impl System {
             .name
     }
 
-    /// Where `ty` is written first. What it lacks is asked for there each time, and so reported once.
+    /// Returns the first place where `ty` is written. Every bound on the type has the span of that place, so the compiler reports a
+    /// missing trait once.
     fn first_mention<'a>(&'a self, ty: &'a Type) -> &'a Type {
         let text = source_text(ty);
         self.parts
@@ -199,16 +201,16 @@ impl System {
             .unwrap_or(ty)
     }
 
-    /// Does nothing, but compiles only if there are such events.
+    /// Expands to a constant that compiles only if the aggregate has the named events.
     fn variants(&self, follow: &Follow) -> TokenStream {
         let runtime = &self.runtime;
         let aggregate = &follow.aggregate;
 
         let checks = follow.named().into_iter().flatten().map(|name| {
             let variant = name.unraw().to_string();
-let message = messages::follows_unknown_event(source_text(aggregate), name);
+            let message = messages::follows_unknown_event(source_text(aggregate), name);
 
-            let span = seen_from_here(name.span());
+            let span = at_call_site(name.span());
             quote_spanned!(span=> ::core::assert!(#runtime::private::has_variant::<#aggregate>(#variant), #message);)
         });
         quote!(const _: () = { #(#checks)* };)
@@ -287,9 +289,9 @@ impl Part {
         };
         let follows = follows.iter().map(|follow| {
             let aggregate = &follow.aggregate;
-let application = system.followed(follow);
+            let application = system.followed(follow);
 
-            let span = seen_from_here(aggregate.span());
+            let span = at_call_site(aggregate.span());
             let (checks, named) = match follow.named() {
                 None => (TokenStream::new(), quote!(::core::option::Option::None)),
                 Some(named) => {
@@ -309,7 +311,7 @@ let application = system.followed(follow);
             _ => quote_spanned!(ty.span()=> #runtime::Follower::#kind::<#ty>(#name, part)),
         };
         let timers = self.timers().map(|word| {
-            let span = seen_from_here(word.span());
+            let span = at_call_site(word.span());
             quote_spanned!(span=> let follower = follower.timers();)
         });
         Some(quote! {{
@@ -322,15 +324,15 @@ let application = system.followed(follow);
         }})
     }
 
-    /// Every aggregate that is named.
+    /// Returns every aggregate that the part names.
     fn mentioned(&self) -> impl Iterator<Item = &Path> {
         let followed = self.follows.iter().map(|follow| &follow.aggregate);
         self.aggregates().unwrap_or_default().iter().chain(followed)
     }
 }
 
-/// The place of a message, but with the names of the expansion: what stands there may come from a macro, which does not see
-/// them.
-fn seen_from_here(place: Span) -> Span {
+/// Returns the location of `place` with the hygiene of the expansion. Code at `place` may come from a macro, whose hygiene does
+/// not see the names that the expansion defines.
+fn at_call_site(place: Span) -> Span {
     Span::call_site().located_at(place)
 }

@@ -1,4 +1,4 @@
-//! Who follows whom: each end of a connection must be there.
+//! Checks of `follows(…)`: the followed field exists, owns the aggregate, and is followed once.
 
 use std::collections::HashSet;
 
@@ -20,7 +20,7 @@ impl System {
     }
 
     fn check_follow(&self, part: &Part, follow: &Follow, errors: &mut Errors) {
-        if self.unclear.contains(&follow.field) {
+        if self.incomplete.contains(&follow.field) {
             return;
         }
         let Some(followed) = self.part(&follow.field) else {
@@ -30,7 +30,7 @@ impl System {
             errors.report(follow, messages::follows_itself(&part.field));
         } else if followed.aggregates().is_none() {
             errors.report(&follow.field, messages::follows_projection(&followed.field));
-        } else if !followed.unclear && !followed.owns(&follow.aggregate) {
+        } else if !followed.incomplete && !followed.owns(&follow.aggregate) {
             errors.report(&follow.aggregate, not_owned(followed, follow));
         }
     }
@@ -45,7 +45,7 @@ impl System {
     }
 }
 
-/// An event would arrive twice.
+/// Reports sources listed twice: an event would arrive twice.
 fn check_differ(part: &Part, errors: &mut Errors) {
     let mut seen = HashSet::new();
     for follow in &part.follows {
@@ -56,7 +56,7 @@ fn check_differ(part: &Part, errors: &mut Errors) {
     }
 }
 
-/// Whether there are such events, the compiler says.
+/// Checks the names of events. The compiler reports names that the aggregate does not have.
 fn check_events(follow: &Follow, errors: &mut Errors) {
     let Some(events) = &follow.events else { return };
     let aggregate = source_text(&follow.aggregate);

@@ -1,4 +1,4 @@
-//! `#[derive(System)]`.
+//! `#[derive(System)]`: from a struct of applications and projections to its `impl System`.
 
 mod check;
 mod expand;

@@ -1,4 +1,4 @@
-//! What the derive knows about a system.
+//! The model of `#[derive(System)]`: the result of `parse` and the input of `check` and `expand`.
 
 use quote::ToTokens;
 use syn::parse::{Parse, ParseStream};
@@ -11,11 +11,11 @@ pub(super) struct System {
     pub(super) input: DeriveInput,
     pub(super) runtime: RuntimePath,
     pub(super) name: LitStr,
-    /// The word `schema`, if it stands there.
+    /// The word `schema`, if it is among the options.
     pub(super) schema: Option<Ident>,
     pub(super) parts: Vec<Part>,
-    /// Fields whose role is not known. That has been reported; what else is said of them would repeat it.
-    pub(super) unclear: Vec<Ident>,
+    /// Fields whose role is not known, which has been reported. Further messages about them would repeat it.
+    pub(super) incomplete: Vec<Ident>,
 }
 
 /// A field of the system.
@@ -25,12 +25,12 @@ pub(super) struct Part {
     pub(super) name: LitStr,
     pub(super) role: Role,
     pub(super) follows: Vec<Follow>,
-    /// Whether some option could not be read. That has been reported; what seems missing may stand there.
-    pub(super) unclear: bool,
+    /// `true` if some option could not be read, which has been reported. Such an option may hold whatever seems to be missing.
+    pub(super) incomplete: bool,
 }
 
 pub(super) enum Role {
-    /// Writes the events of these aggregates, and of those its policy needs. Its policy has timers if the word stands there.
+    /// Owns these aggregates. Its policy has timers if the word `timers` is given.
     Application {
         aggregates: Vec<Path>,
         timers: Option<Ident>,
@@ -39,7 +39,7 @@ pub(super) enum Role {
     Projection(Target),
 }
 
-/// What a projection writes into.
+/// The kind of storage that a projection writes into.
 #[derive(Clone, Copy)]
 pub(super) enum Target {
     Memory,
@@ -47,11 +47,12 @@ pub(super) enum Target {
     Foreign,
 }
 
-/// `accounts: Account`: the events of that aggregate which that application writes. With `Account(Credited)`, only those.
+/// A source such as `accounts: Account`: the events of an aggregate that an application owns. `Account(Credited)` names the
+/// events that are needed.
 pub(super) struct Follow {
     pub(super) field: Ident,
     pub(super) aggregate: Path,
-    /// `None`: all.
+    /// The named events; `None` means all.
     pub(super) events: Option<Vec<Type>>,
 }
 
@@ -62,7 +63,7 @@ impl System {
 }
 
 impl Part {
-    /// The aggregates it owns; `None` for a projection.
+    /// Returns the aggregates it owns; `None` for a projection.
     pub(super) fn aggregates(&self) -> Option<&[Path]> {
         match &self.role {
             Role::Application { aggregates, .. } => Some(aggregates),
@@ -70,7 +71,7 @@ impl Part {
         }
     }
 
-    /// The word that gives its policy timers, if it stands there.
+    /// Returns the word `timers` that gives its policy timers.
     pub(super) fn timers(&self) -> Option<&Ident> {
         match &self.role {
             Role::Application { timers, .. } => timers.as_ref(),
@@ -78,7 +79,8 @@ impl Part {
         }
     }
 
-    /// Whether one of its aggregates may be what `aggregate` means, written with more or less of its path.
+    /// Returns `true` if one of its aggregates has the same last name as `aggregate`. The paths before it may differ, because a user
+    /// may write more or less of a path.
     pub(super) fn owns(&self, aggregate: &Path) -> bool {
         let last = |path: &Path| path.segments.last().map(|last| last.ident.clone());
         self.aggregates()
@@ -112,14 +114,14 @@ fn named_events(input: ParseStream<'_>) -> syn::Result<Option<Vec<Type>>> {
 }
 
 impl Follow {
-    /// The events it names; `None`: all. What is no name has been reported.
+    /// Returns the named events; `None` means all. Anything that is not a name has been reported.
     pub(super) fn named(&self) -> Option<impl Iterator<Item = &Ident>> {
         let events = self.events.as_ref()?;
         Some(events.iter().filter_map(event_name))
     }
 }
 
-/// The name of an event, if it is one.
+/// Returns the name of an event; `None` if the type is more than a name.
 pub(super) fn event_name(event: &Type) -> Option<&Ident> {
     match event {
         Type::Path(path) if path.qself.is_none() => path.path.get_ident(),

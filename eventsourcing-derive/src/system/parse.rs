@@ -1,4 +1,4 @@
-//! From the struct and its attributes to the model.
+//! Reads the struct and its attributes into the model.
 
 use syn::{Attribute, Data, DeriveInput, Field, Fields};
 
@@ -23,13 +23,13 @@ impl System {
             name,
             schema,
             parts: Vec::new(),
-            unclear: Vec::new(),
+            incomplete: Vec::new(),
             input,
         };
         for field in fields(&system.input, errors) {
             match Part::parse(&field, errors) {
                 Some(part) => system.parts.push(part),
-                None => system.unclear.extend(field.ident),
+                None => system.incomplete.extend(field.ident),
             }
         }
         system
@@ -47,7 +47,7 @@ fn fields(input: &DeriveInput, errors: &mut Errors) -> Vec<Field> {
 }
 
 impl Part {
-    /// `None`: the field has no role, which has been reported.
+    /// Returns `None` if the field has no role, which has been reported.
     fn parse(field: &Field, errors: &mut Errors) -> Option<Self> {
         let ident = field.ident.as_ref()?;
         match &*roles(field) {
@@ -110,7 +110,7 @@ impl Part {
             field: ident,
             ty: field.ty.clone(),
             role,
-            unclear: errors.count() > reported,
+            incomplete: errors.count() > reported,
         }
     }
 }

@@ -41,7 +41,7 @@ impl ::eventsourcing_core::Aggregate for Account {
         <Self as ::eventsourcing_core::private::State>::deserialize_state(deserializer)
     }
 }
-/// What has happened to an account.
+/// The events of an account.
 #[allow(
     clippy::boxed_local,
     clippy::missing_const_for_fn,
@@ -50,7 +50,7 @@ impl ::eventsourcing_core::Aggregate for Account {
     clippy::unused_self
 )]
 impl Account {
-    /// Somebody became a customer.
+    /// A customer opened the account.
     fn opened(#[allow(unused_variables)] owner: String) -> Self {
         Self {
             owner,
@@ -68,7 +68,7 @@ impl Account {
     }
     fn closed_for_good(&mut self) {}
 }
-/// What has happened to an account.
+/// The events of an account.
 #[derive(
     ::eventsourcing_core::private::serde::Serialize,
     ::eventsourcing_core::private::serde::Deserialize
@@ -81,7 +81,7 @@ impl Account {
     clippy::module_name_repetitions
 )]
 pub enum AccountEvent {
-    /// Somebody became a customer.
+    /// A customer opened the account.
     Opened {
         ///The parameter `owner` of `opened`.
         owner: String,

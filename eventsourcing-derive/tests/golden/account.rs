@@ -6,10 +6,10 @@ pub struct Account {
     balance: Money,
 }
 
-/// What has happened to an account.
+/// The events of an account.
 #[event(split(name = "Moved", with = moved), retired("Frozen"))]
 impl Account {
-    /// Somebody became a customer.
+    /// A customer opened the account.
     fn opened(owner: String) -> Self {
         Self { owner, balance: Money::ZERO }
     }

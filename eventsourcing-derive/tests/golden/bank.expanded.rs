@@ -110,7 +110,7 @@ impl EventSourcedBank {
     ) -> ::eventsourcing_core::SystemBuilder<Self> {
         ::eventsourcing_core::SystemBuilder::new(stores)
     }
-    /// Who owns which aggregates and who follows whom.
+    /// Returns the definition: the owner of each aggregate, and the followers with their sources.
     #[must_use]
     pub fn definition() -> ::eventsourcing_core::Definition {
         <Self as ::eventsourcing_core::System>::definition()

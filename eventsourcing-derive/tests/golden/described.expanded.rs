@@ -23,7 +23,7 @@ impl Account {
         self.cents += cents;
     }
 }
-///What has happened to [`Account`].
+///The events of [`Account`].
 #[derive(
     ::eventsourcing_core::private::serde::Serialize,
     ::eventsourcing_core::private::serde::Deserialize
@@ -514,7 +514,7 @@ impl Bank {
     ) -> ::eventsourcing_core::SystemBuilder<Self> {
         ::eventsourcing_core::SystemBuilder::new(stores)
     }
-    /// Who owns which aggregates and who follows whom.
+    /// Returns the definition: the owner of each aggregate, and the followers with their sources.
     #[must_use]
     pub fn definition() -> ::eventsourcing_core::Definition {
         <Self as ::eventsourcing_core::System>::definition()

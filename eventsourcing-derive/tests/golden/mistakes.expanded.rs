@@ -135,7 +135,7 @@ where
     ) -> ::eventsourcing_core::SystemBuilder<Self> {
         ::eventsourcing_core::SystemBuilder::new(stores)
     }
-    /// Who owns which aggregates and who follows whom.
+    /// Returns the definition: the owner of each aggregate, and the followers with their sources.
     #[must_use]
     fn definition() -> ::eventsourcing_core::Definition {
         <Self as ::eventsourcing_core::System>::definition()

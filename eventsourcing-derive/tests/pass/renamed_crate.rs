@@ -1,4 +1,4 @@
-//! The runtime is reached under another name, from nested modules, and the derives stand above `#[event]`.
+//! The runtime has another name and is used in nested modules, and the derives are above `#[event]`.
 
 extern crate eventsourcing_core as es;
 

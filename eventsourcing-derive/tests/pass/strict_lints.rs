@@ -1,4 +1,4 @@
-//! Nothing that the macros write may warn, however strict the user is.
+//! Expansions cause no warning, even with the strictest lints.
 #![forbid(missing_docs, unreachable_pub, dead_code, unused_imports)]
 #![deny(warnings, missing_debug_implementations, unused_qualifications)]
 #![deny(deprecated, private_interfaces, unused, nonstandard_style, future_incompatible, rust_2018_idioms)]
@@ -25,7 +25,7 @@ impl Account {
     fn credited(&mut self, #[serde(default = "nothing")] amount: Money) {
         self.balance = amount;
     }
-    /// What was said does not matter to the state.
+    /// The text does not matter to the state.
     fn noted(&mut self, text: String) {}
     #[deprecated(note = "accounts are not closed any more")]
     fn closed(&mut self) {}
@@ -52,7 +52,7 @@ impl Described {
     fn closed(&mut self) {}
 }
 
-/// The same, written by hand.
+/// The same events, written by hand.
 #[event(schema)]
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum WrittenEvent {

@@ -1,4 +1,4 @@
-//! What a block and its methods must be. The fold is run on every load: it does nothing but change the state.
+//! Checks of `#[event]` on an `impl` block. The fold runs on every load, so its methods can do nothing but change the state.
 
 use syn::{FnArg, ImplItem, Pat, ReceiverKind, Safety, Type};
 
@@ -23,7 +23,7 @@ impl Block {
         self.check_creates(errors);
     }
 
-    /// The enum could not name the parameters.
+    /// Reports type parameters, which the enum could not name.
     fn check_is_not_generic(&self, errors: &mut Errors) {
         let Type::Path(path) = &*self.item.self_ty else {
             return;
@@ -67,7 +67,7 @@ impl Block {
         }
     }
 
-    /// Without a first event there is no aggregate. Silent after other mistakes, which may hide the creating method.
+    /// Reports a block without a creating event. Reports nothing after other mistakes, which may hide the creating method.
     fn check_creates(&self, errors: &mut Errors) {
         if errors.count() == 0 && !self.methods.iter().any(Method::creates) {
             errors.report(
@@ -95,7 +95,7 @@ impl Method {
         self.check_types(errors);
     }
 
-    /// Other builds could not read what this one has stored.
+    /// Reports conditional compilation: other builds could not read what this one has stored.
     fn check_is_in_every_build(&self, errors: &mut Errors) {
         if let Some(cfg) = conditional(&self.attributes) {
             errors.report(cfg, messages::event_cfg(&self.signature.ident));
@@ -109,7 +109,8 @@ impl Method {
     }
 
     fn check_qualifiers(&self, errors: &mut Errors) {
-        let (signature, name) = (&self.signature, &self.signature.ident);
+        let signature = &self.signature;
+        let name = &signature.ident;
         if let Some(word) = signature.asyncness {
             errors.report(word, messages::method_async(name));
         }
@@ -125,7 +126,8 @@ impl Method {
     }
 
     fn check_is_not_generic(&self, errors: &mut Errors) {
-        let (signature, name) = (&self.signature, &self.signature.ident);
+        let signature = &self.signature;
+        let name = &signature.ident;
         if !signature.generics.params.is_empty() {
             errors.report(&signature.generics, messages::event_generic(name));
         }
@@ -159,7 +161,7 @@ impl Method {
         }
     }
 
-    /// Parameters are fields, and fields have names.
+    /// Reports patterns: parameters are fields, and fields have names.
     fn check_patterns(&self, errors: &mut Errors) {
         for parameter in &self.signature.inputs {
             let FnArg::Typed(parameter) = parameter else {
@@ -194,7 +196,7 @@ impl Method {
         }
     }
 
-    /// A field outlives the call that made it.
+    /// Reports borrowed types: a field outlives the call that made it.
     fn check_types(&self, errors: &mut Errors) {
         for parameter in &self.signature.inputs {
             let FnArg::Typed(parameter) = parameter else {

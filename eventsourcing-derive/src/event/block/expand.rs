@@ -1,4 +1,4 @@
-//! From the model to the block as it was written, the enum, and the `impl Fold`.
+//! Expands the model to the user's block, the enum, and the `impl Fold`.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote, quote_spanned};
@@ -11,7 +11,7 @@ use super::parse::is_documentation;
 use crate::fingerprint::Fingerprint;
 
 impl Block {
-    /// The enum that a user could have written instead, with all its options.
+    /// Returns the enum that a user could have written instead, with all its options.
     pub(super) fn to_enum(&self) -> ItemEnum {
         let Self {
             runtime, events, ..
@@ -54,7 +54,7 @@ impl Block {
         match undocumented(&written) {
             false => written,
             true => vec![documentation(&format!(
-                "What has happened to [`{}`].",
+                "The events of [`{}`].",
                 self.aggregate
             ))],
         }
@@ -93,7 +93,7 @@ impl Block {
         }
     }
 
-    /// Of what the methods do. Their visibility and lints do not count.
+    /// Returns the fingerprint of the methods' bodies and fields. Visibility and lints do not count.
     fn fingerprint(&self) -> syn::LitInt {
         let mut fingerprint = Fingerprint::new();
         for method in &self.methods {
@@ -130,7 +130,7 @@ impl Method {
 
     fn creation(&self, block: &Block) -> TokenStream {
         if !self.creates() {
-            return self.misplaced(block);
+            return self.unexpected(block);
         }
         let pattern = self.pattern(block, "field");
         let call = self.call(&[]);
@@ -140,7 +140,7 @@ impl Method {
 
     fn change(&self, block: &Block) -> TokenStream {
         if self.creates() {
-            return self.misplaced(block);
+            return self.unexpected(block);
         }
         let pattern = self.pattern(block, "field");
         let call = self.call(&[quote!(self)]);
@@ -153,7 +153,7 @@ impl Method {
         }
     }
 
-    fn misplaced(&self, block: &Block) -> TokenStream {
+    fn unexpected(&self, block: &Block) -> TokenStream {
         let Block {
             runtime, events, ..
         } = block;
@@ -161,7 +161,7 @@ impl Method {
         quote!(#events::#variant { .. } => ::core::result::Result::Err(#runtime::UnexpectedEvent))
     }
 
-    /// The variant with its fields, named `field0`, `field1` and so on.
+    /// Returns the pattern of the variant, with its fields bound to `field0`, `field1` and so on.
     pub(super) fn pattern(&self, block: &Block, prefix: &str) -> TokenStream {
         let events = &block.events;
         let variant = &self.variant;
@@ -171,14 +171,14 @@ impl Method {
         quote!(#events::#variant { #(#names: #values,)* })
     }
 
-    /// The call of the user's method, where the user wrote it.
+    /// Returns the call of the user's method, with the span of its name.
     fn call(&self, receiver: &[TokenStream]) -> TokenStream {
         let method = &self.signature.ident;
         let values = self.values("field");
         quote_spanned!(method.span()=> Self::#method(#(#receiver,)* #(#values,)*))
     }
 
-    /// Names of ours for the fields: the user's might be constants, or begin with an underscore.
+    /// Returns generated names for the fields. The user's names might be those of constants, or begin with an underscore.
     pub(super) fn values(&self, prefix: &str) -> Vec<Ident> {
         let fields = self.fields.iter().enumerate();
         fields
@@ -220,15 +220,15 @@ fn undocumented(attributes: &[Attribute]) -> bool {
 const EVENT: &str = "The event `";
 const PARAMETER: &str = "The parameter `";
 
-/// Whether it says nothing that the user has written.
-pub(in crate::event) fn is_made_up(attribute: &Attribute) -> bool {
+/// Returns `true` if the attribute is documentation that this macro has written.
+pub(in crate::event) fn is_generated(attribute: &Attribute) -> bool {
     let text = attribute.to_token_stream().to_string();
     [EVENT, PARAMETER]
         .iter()
         .any(|beginning| text.contains(&format!("\"{beginning}")))
 }
 
-/// For what the user has not documented: the enum is public, and the lint `missing_docs` may be on.
+/// Returns documentation for a part that the user has not documented: the enum is public, and the lint `missing_docs` may be on.
 fn documentation(text: &str) -> Attribute {
     parse_quote!(#[doc = #text])
 }

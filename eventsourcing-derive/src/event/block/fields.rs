@@ -1,4 +1,4 @@
-//! The types of parameters, which become the types of stored fields.
+//! The types of parameters: they become the types of stored fields, so they must be owned and nameable.
 
 use proc_macro2::{Group, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
@@ -7,7 +7,7 @@ use syn::{GenericArgument, PathArguments, Type, parse_quote};
 use crate::messages;
 use crate::source_text::source_text;
 
-/// `ty` as it is written outside the block, where `Self` means the enum.
+/// Returns `ty` in its form outside the block, where `Self` would mean the enum.
 pub(in crate::event) fn without_self(ty: &Type, aggregate: &Type) -> Type {
     let tokens = replace_self(ty.to_token_stream(), &aggregate.to_token_stream());
     parse_quote!(#tokens)
@@ -26,16 +26,16 @@ fn replace_self(tokens: TokenStream, aggregate: &TokenStream) -> TokenStream {
     replaced.collect()
 }
 
-/// What to say of a type that no stored field can have.
+/// Returns the message about a type that a stored field cannot have; `None` for all others.
 pub(super) fn unstorable(ty: &Type) -> Option<String> {
     match ty {
-        ty if is_open(ty) => Some(messages::parameter_impl()),
+        ty if is_impl_trait(ty) => Some(messages::parameter_impl()),
         ty if borrows(ty) => Some(messages::parameter_reference(source_text(&owned(ty)))),
         _ => None,
     }
 }
 
-/// Whether the type borrows something, on the outside or within.
+/// Returns `true` if the type is or contains a reference.
 fn borrows(ty: &Type) -> bool {
     any_token(ty.to_token_stream(), &|token| match token {
         TokenTree::Punct(punct) => punct.as_char() == '&',
@@ -44,15 +44,15 @@ fn borrows(ty: &Type) -> bool {
     })
 }
 
-/// Whether the type is or contains `impl Trait`.
-fn is_open(ty: &Type) -> bool {
+/// Returns `true` if the type is or contains `impl Trait`.
+fn is_impl_trait(ty: &Type) -> bool {
     any_token(
         ty.to_token_stream(),
         &|token| matches!(token, TokenTree::Ident(word) if word == "impl"),
     )
 }
 
-/// What to write instead of a reference.
+/// Returns the owned type that a message suggests instead of a reference.
 fn owned(ty: &Type) -> TokenStream {
     let Type::Reference(reference) = ty else {
         return quote!(String);
@@ -67,7 +67,7 @@ fn owned(ty: &Type) -> TokenStream {
     }
 }
 
-/// The types that stand in `ty`, one level deep.
+/// Returns the types inside `ty`, one level deep.
 pub(super) fn parts(ty: &Type) -> Vec<&Type> {
     match ty {
         Type::Path(path) => path
@@ -95,7 +95,7 @@ fn arguments(arguments: &PathArguments) -> Vec<&Type> {
     types.collect()
 }
 
-/// Whether the type has the traits of its parts, as far as can be seen.
+/// Returns `true` if the type is known to have a trait as soon as its parts have it, as `Option` or a tuple.
 pub(super) fn stands_for_its_parts(ty: &Type) -> bool {
     match ty {
         Type::Path(path) => path.path.segments.last().is_some_and(|last| {

@@ -1,5 +1,5 @@
-//! `Clone`, `Debug` and `PartialEq` of the enum: what their derives would write, but there even if a parameter lacks the
-//! trait. That is then reported once, by `parameters`, and not for each derive and each use.
+//! `Clone`, `Debug` and `PartialEq` of the enum. They do what their derives would do, but compile even if a parameter lacks the
+//! trait, which `parameters` then reports once, and not each derive and each use.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -49,10 +49,10 @@ impl Block {
         } = self;
         let arms = self.methods.iter().map(|method| {
             let variant = &method.variant;
-let pattern = method.pattern(self, "field");
+            let pattern = method.pattern(self, "field");
 
             let names = method.names();
-let values = method.values("field");
+            let values = method.values("field");
 
             quote!(#pattern => #events::#variant { #(#names: #runtime::private::Of(#values).duplicate(),)* })
         });

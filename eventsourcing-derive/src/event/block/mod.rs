@@ -9,7 +9,7 @@ mod parameters;
 mod parse;
 mod stub;
 
-pub(super) use expand::is_made_up;
+pub(super) use expand::is_generated;
 pub(super) use fields::without_self;
 pub(super) use parameters::{distinct, named_types};
 
@@ -22,12 +22,12 @@ use model::Block;
 
 pub(super) fn expand(arguments: TokenStream, item: ItemImpl) -> TokenStream {
     let mut errors = Errors::default();
-    let (block, gone, schema) = Block::parse(arguments, item, &mut errors);
+    let (block, removed, schema) = Block::parse(arguments, item, &mut errors);
     block.check(&mut errors);
     let events = Events::of_block(
         block.to_enum(),
         block.runtime.clone(),
-        gone,
+        removed,
         schema,
         &mut errors,
     );

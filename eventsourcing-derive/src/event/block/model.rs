@@ -1,4 +1,4 @@
-//! What `#[event]` knows about an `impl` block.
+//! The model of `#[event]` on an `impl` block.
 
 use syn::{Attribute, Ident, ItemImpl, ReturnType, Signature, Type};
 
@@ -6,7 +6,7 @@ use crate::runtime_path::RuntimePath;
 
 pub(super) struct Block {
     pub(super) runtime: RuntimePath,
-    /// What the user wrote, without our options and without what moves to the enum.
+    /// The user's block without the options of this macro and without the attributes that move to the enum.
     pub(super) item: ItemImpl,
     /// The name of the aggregate's type.
     pub(super) aggregate: Ident,
@@ -34,7 +34,7 @@ pub(super) struct Field {
 }
 
 impl Block {
-    /// The methods without those whose variant another has taken; that is reported elsewhere.
+    /// Returns the methods whose variant is the first of its name. Repeated variants are reported by the checks.
     pub(super) fn variants(&self) -> impl Iterator<Item = &Method> {
         let repeated = |index: usize, method: &Method| {
             self.methods[..index]
@@ -50,7 +50,7 @@ impl Block {
 }
 
 impl Method {
-    /// Whether the event is the first of its stream; the others change what is there.
+    /// Returns `true` if the event creates the aggregate, and `false` if it changes an existing one.
     pub(super) fn creates(&self) -> bool {
         self.signature.receiver().is_none()
     }
@@ -61,7 +61,7 @@ impl Method {
             .any(|attribute| attribute.path().is_ident("deprecated"))
     }
 
-    /// The return type, unless it is `()`.
+    /// Returns the return type, unless it is `()`.
     pub(super) fn output(&self) -> Option<&Type> {
         match &self.signature.output {
             ReturnType::Default => None,

@@ -1,4 +1,5 @@
-//! What the expansion asks of the types of parameters: once for each type, in the place where it is first written.
+//! The trait bounds on the types of parameters. Each type is checked once, at the place where it is first written, so that a
+//! missing trait is one message.
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
@@ -10,7 +11,7 @@ use super::model::{Block, Field};
 use crate::options::foreign_keys;
 use crate::source_text::source_text;
 
-/// With these, serde does not need its traits for the type of the field, or not both.
+/// Options of serde with which the type of the field does not need both of serde's traits.
 const STORED_OTHERWISE: &[&str] = &[
     "skip",
     "skip_serializing",
@@ -21,14 +22,14 @@ const STORED_OTHERWISE: &[&str] = &[
     "bound",
 ];
 
-/// What serde knows: no bound is needed. If the name means something else, serde reports what that lacks.
+/// Names of types that serde supports, which need no bound. If such a name means another type, serde reports what it lacks.
 const KNOWN: &[&str] = &[
     "String", "bool", "char", "f32", "f64", "i8", "i16", "i32", "i64", "i128", "isize", "u8",
     "u16", "u32", "u64", "u128", "usize",
 ];
 
 impl Block {
-    /// Does nothing, but compiles only if every parameter can be what a parameter has to be.
+    /// Expands to a constant that compiles only if every parameter's type has the required traits.
     pub(super) fn requirements(&self) -> Option<TokenStream> {
         let runtime = &self.runtime;
         let stored = self.types(Field::is_stored);
@@ -56,8 +57,8 @@ impl Block {
         })
     }
 
-    /// Makes serde's implementations conditional, at the first field that names a type, so that what the type lacks is
-    /// not reported in them. `Events::block_methods` asks for them in a way that bears it.
+    /// Returns a bound that makes serde's implementations conditional, at the first field that names a type, so that a missing trait
+    /// is not reported inside them. `Events::block_methods` calls helpers that compile without these implementations.
     pub(super) fn serde_bound(&self, field: &Field) -> Option<TokenStream> {
         let named = distinct(
             self.types(Field::is_stored)
@@ -88,8 +89,8 @@ impl Block {
         Some(quote!(#[serde(bound(serialize = #serialize, deserialize = #deserialize))]))
     }
 
-    /// The bound of a type that contains the enum, or another that contains this one, would go round in circles. The text
-    /// of a bound cannot name the crate that a macro comes from.
+    /// Returns `true` if the type may contain an event enum, or is written with `$crate`. A bound on a type that contains this enum
+    /// would be a cycle, and the text of a bound cannot name the crate of a macro.
     fn may_contain_events(&self, ty: &Type) -> bool {
         any_token(ty.to_token_stream(), &|token| match token {
             TokenTree::Ident(word) => {
@@ -160,13 +161,13 @@ pub(in crate::event) fn distinct<'a>(types: impl IntoIterator<Item = &'a Type>) 
     distinct
 }
 
-/// Whether two types are certainly one: `$crate` may be this crate or that.
+/// Returns `true` if two types are certainly the same. Types with `$crate` are not: it may stand for different crates.
 fn same(one: &Type, other: &Type) -> bool {
     let text = source_text(one);
     text == source_text(other) && !text.contains("$crate")
 }
 
-/// The types to be named in messages: what stands in lists, options and tuples, for which nothing can be derived.
+/// Returns the types that messages name: those inside lists, options and tuples, on which a user can derive traits.
 pub(in crate::event) fn named_types(ty: &Type) -> Vec<&Type> {
     match stands_for_its_parts(ty) {
         true => parts(ty).into_iter().flat_map(named_types).collect(),
@@ -174,7 +175,7 @@ pub(in crate::event) fn named_types(ty: &Type) -> Vec<&Type> {
     }
 }
 
-/// The types that `ty` is written with.
+/// Returns all types inside `ty`, at any depth.
 fn parts_within(ty: &Type) -> Vec<&Type> {
     parts(ty)
         .into_iter()

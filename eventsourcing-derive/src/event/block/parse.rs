@@ -1,11 +1,11 @@
-//! From the `impl` block and its options to the model.
+//! Reads the `impl` block and its options into the model.
 
 use proc_macro2::{Span, TokenStream};
 use quote::format_ident;
 use syn::ext::IdentExt;
 use syn::{Attribute, FnArg, Ident, ImplItem, ImplItemFn, ItemImpl, Pat, Type, parse_quote};
 
-use super::super::former::RemovedEvents;
+use super::super::legacy::RemovedEvents;
 use super::fields::without_self;
 use super::model::{Block, Field, Method};
 use crate::errors::Errors;
@@ -17,7 +17,7 @@ use crate::source_text::source_text;
 const BLOCK_OPTIONS: &[&str] = &["enum", "split", "retired", "schema", "crate"];
 
 impl Block {
-    /// The block, what its events have been stored as besides, and the wish for a schema.
+    /// Returns the block, the removed events, and the option `schema`.
     pub(super) fn parse(
         arguments: TokenStream,
         mut item: ItemImpl,
@@ -25,7 +25,7 @@ impl Block {
     ) -> (Self, RemovedEvents, Option<Ident>) {
         let options = Options::of_arguments("event", arguments, BLOCK_OPTIONS, errors);
         let schema = options.written_word("schema", errors);
-        let gone = RemovedEvents::parse(&options, errors);
+        let removed = RemovedEvents::parse(&options, errors);
         let runtime = RuntimePath::parse(&options, errors);
         let aggregate = name_of(&item.self_ty, errors);
         let events = options.ident("enum", "enum = AccountEvent", errors);
@@ -44,7 +44,7 @@ impl Block {
                 aggregate,
                 item,
             },
-            gone,
+            removed,
             schema,
         )
     }
@@ -61,7 +61,7 @@ impl Method {
             .filter_map(|input| Field::parse(input, aggregate))
             .collect();
         let signature = method.sig.clone();
-        method.sig.variadic = None; // Reported, and the compiler shall not report it again.
+        method.sig.variadic = None; // The checks report it, and the compiler must not report it again.
         Self {
             signature,
             body: method.block.clone(),
@@ -78,9 +78,9 @@ impl Method {
 }
 
 impl Field {
-    /// What an event carries need not matter to the state, so a parameter may be unused.
+    /// Reads a parameter, and allows it to be unused: a field of an event need not matter to the state.
     ///
-    /// `None`: not a parameter with a name, which is reported elsewhere.
+    /// Returns `None` if the parameter has no name, which the checks report.
     fn parse(input: &mut FnArg, aggregate: &Type) -> Option<Self> {
         let FnArg::Typed(parameter) = input else {
             return None;
@@ -103,7 +103,7 @@ impl Field {
     }
 }
 
-/// A parameter that the method's body does not use may begin with an underscore; the field it names does not.
+/// Returns the name of the field: that of the parameter without leading underscores, which only mark it as unused.
 fn without_underscores(parameter: &Ident) -> Ident {
     match syn::parse_str::<Ident>(parameter.to_string().trim_start_matches('_')) {
         Ok(mut field) => {
@@ -114,7 +114,7 @@ fn without_underscores(parameter: &Ident) -> Ident {
     }
 }
 
-/// What clippy would have otherwise is not for a method to choose that is an event.
+/// Returns the lints that are allowed in the block, because the form of an event's method is fixed.
 fn lints() -> Attribute {
     parse_quote!(#[allow(
         clippy::boxed_local,
@@ -129,7 +129,7 @@ fn belongs_to_variant(attribute: &Attribute) -> bool {
     attribute.path().is_ident("event") || is_of_storage(attribute) || is_documentation(attribute)
 }
 
-/// Whether it says how a field is stored, or what that looks like.
+/// Returns `true` if the attribute says how a field is stored or described.
 fn is_of_storage(attribute: &Attribute) -> bool {
     attribute.path().is_ident("serde") || attribute.path().is_ident("schemars")
 }
@@ -148,7 +148,7 @@ fn name_of(self_ty: &Type, errors: &mut Errors) -> Ident {
     Ident::new("Aggregate", Span::call_site())
 }
 
-/// `amount_credited` is the event `AmountCredited`.
+/// Returns the variant of a method: `AmountCredited` for `amount_credited`.
 fn variant_of(method: &Ident, errors: &mut Errors) -> Ident {
     let method = method.unraw();
     let name: String = method.to_string().split('_').map(capitalised).collect();

@@ -1,4 +1,5 @@
-//! What the block form writes after mistakes: everything its name promises, so that nothing else is reported missing.
+//! The stub of an `impl` block after mistakes: the enum, its traits and the fold without function, so that the compiler does
+//! not report them missing.
 
 use std::collections::HashSet;
 
@@ -18,7 +19,7 @@ impl Block {
         quote!(#messages #enumeration #event #block)
     }
 
-    /// The enum without derives, which would report the same mistakes again.
+    /// Expands to the enum without derives, which would report the same mistakes again.
     fn stub_enum(&self) -> TokenStream {
         let Self {
             runtime, events, ..
@@ -52,7 +53,7 @@ impl Block {
         }
     }
 
-    /// The block and its fold. Nothing where there can be no block, of which the compiler would complain once more.
+    /// Expands to the block and its fold, or to nothing if the block itself is invalid: the compiler would report it again.
     fn stub_block(&self) -> TokenStream {
         let Self {
             runtime,
@@ -99,8 +100,8 @@ impl Method {
 }
 
 impl Field {
-    /// With its type. In place of one that cannot be stored, an array whose length is a mistake: the compiler takes any
-    /// value for one of those, and reports the same message in the same place once.
+    /// Expands to the field with its type. A type that cannot be stored is replaced by an array whose length is the error: the
+    /// compiler accepts any value for such an array, and reports the same message at the same place once.
     fn stub_field(&self) -> TokenStream {
         let Self { ident, ty, .. } = self;
         match unstorable(ty) {

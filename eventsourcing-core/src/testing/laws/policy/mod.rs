@@ -84,7 +84,7 @@ impl<A: Aggregate, P: From<Application> + Policy<A>> PolicyLaws<P, A> {
     ///
     /// # Panics
     /// The law is broken, or nothing that happens leads to anything.
-    pub fn an_event_dealt_with_twice_leads_to_the_same(self) {
+    pub fn an_event_processed_twice_leads_to_the_same(self) {
         let seed = self.seed.unwrap_or_else(Seed::from_env);
         let untested = |reason: &dyn fmt::Display| -> ! {
             panic!("the law that {LAW} is not tested: {reason}\n{seed}")

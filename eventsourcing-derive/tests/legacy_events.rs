@@ -1,4 +1,4 @@
-//! What `#[event]` promises about events that earlier releases have stored.
+//! The promises of `#[event]` about events that earlier releases have stored.
 
 use std::error::Error;
 
@@ -191,7 +191,7 @@ fn a_split_event_is_read_as_several_or_none_and_a_retired_one_as_none() -> Resul
 }
 
 #[test]
-fn what_is_read_is_folded_like_any_event() -> Result<(), Box<dyn Error>> {
+fn an_event_of_an_earlier_release_is_folded_like_any_other() -> Result<(), Box<dyn Error>> {
     let mut account = Account::create(AccountEvent::Opened {
         owner: "Alice".into(),
     })?;
@@ -263,20 +263,20 @@ fn large_numbers_go_through_typed_upcasters_unchanged() -> Result<(), CodecError
     Ok(())
 }
 
-/// Written by hand, an enum has the same options.
+/// A handwritten enum has the same options as a block.
 #[test]
-fn an_enum_has_former_events_too() -> Result<(), CodecError> {
+fn an_enum_reads_events_of_earlier_releases_too() -> Result<(), CodecError> {
     #[event(split(name = "Slammed", with = slammed), retired("Painted"))]
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     enum DoorEvent {
         Opened,
-        #[event(name = "Shut", former_names("Closed"), version = 2, upcast(from = 1, with = somebody))]
+        #[event(name = "Shut", former_names("Closed"), version = 2, upcast(from = 1, with = by_the_guard))]
         Closed {
             by: String,
         },
     }
-    fn somebody(_: Value) -> Value {
-        json!({ "by": "somebody" })
+    fn by_the_guard(_: Value) -> Value {
+        json!({ "by": "the guard" })
     }
     fn slammed(_: Value) -> Vec<DoorEvent> {
         vec![
@@ -292,7 +292,7 @@ fn an_enum_has_former_events_too() -> Result<(), CodecError> {
     assert_eq!(
         read("Closed", 1)?,
         [DoorEvent::Closed {
-            by: "somebody".into()
+            by: "the guard".into()
         }]
     );
     assert_eq!(

@@ -1,4 +1,4 @@
-//! What earlier releases have stored, and how it is read: `upcast`, `former_names`, `split` and `retired`.
+//! The options that say how events of earlier releases are read: `upcast`, `former_names`, `split` and `retired`.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -15,7 +15,7 @@ use crate::options::{Options, words};
 use crate::runtime_path::RuntimePath;
 use crate::stored_name::check_stored_name;
 
-/// From one version of a payload to the next.
+/// A function from one version of a payload to the next.
 pub(super) struct Upcast {
     /// The word `upcast`.
     at: Ident,
@@ -23,14 +23,14 @@ pub(super) struct Upcast {
     with: Path,
 }
 
-/// Events that are there no more.
+/// Stored events that this release does not record any more.
 #[derive(Default)]
 pub(super) struct RemovedEvents {
     splits: Vec<Split>,
     retired: Vec<LitStr>,
 }
 
-/// A stored event that is read as others.
+/// A stored event that is read as several others.
 struct Split {
     name: LitStr,
     version: u16,
@@ -45,7 +45,7 @@ impl Upcast {
         options.each("upcast", example, known, errors, Self::parse)
     }
 
-    /// `None`: something is missing or wrong, which has been reported.
+    /// Returns `None` if something is missing or wrong, which has been reported.
     fn parse(at: &Ident, options: &Options, reported: usize, errors: &mut Errors) -> Option<Self> {
         let from = options.version("from", "from = 1", errors);
         let with = options.path("with", "with = function", errors);
@@ -59,7 +59,7 @@ impl Upcast {
     }
 }
 
-/// Silent after other mistakes, which may be why something seems missing.
+/// Reports missing options. Reports nothing after other mistakes, which may be the reason that an option seems to be missing.
 fn report_missing(
     at: &Ident,
     options: &[(&'static str, bool)],
@@ -91,7 +91,7 @@ impl RemovedEvents {
 }
 
 impl Split {
-    /// `None`: something is missing or wrong, which has been reported.
+    /// Returns `None` if something is missing or wrong, which has been reported.
     fn parse(at: &Ident, options: &Options, reported: usize, errors: &mut Errors) -> Option<Self> {
         let name = options.text("name", "name = \"Moved\"", errors);
         let version = options.version("version", "version = 1", errors);
@@ -111,7 +111,7 @@ impl Split {
 }
 
 impl Events {
-    pub(super) fn check_former(&self, errors: &mut Errors) {
+    pub(super) fn check_legacy(&self, errors: &mut Errors) {
         self.types
             .iter()
             .for_each(|event| event.check_upcasts(errors));
@@ -119,10 +119,10 @@ impl Events {
         self.check_former_names_differ(errors);
     }
 
-    /// Every version of a split event can still be in stores.
+    /// Reports gaps between the versions of a split event: every version may still be in stores.
     fn check_splits(&self, errors: &mut Errors) {
         let mut versions: BTreeMap<String, (&LitStr, HashSet<u16>)> = BTreeMap::new();
-        for Split { name, version, .. } in &self.gone.splits {
+        for Split { name, version, .. } in &self.removed.splits {
             let (_, known) = versions
                 .entry(name.value())
                 .or_insert_with(|| (name, HashSet::new()));
@@ -138,45 +138,46 @@ impl Events {
         }
     }
 
-    /// A stored name stands for one event, or for none.
+    /// Reports stored names given twice: a stored name stands for at most one event.
     fn check_former_names_differ(&self, errors: &mut Errors) {
         let mut seen: HashSet<String> = self.types.iter().map(|event| event.name.value()).collect();
         let mut split = HashMap::new();
-        for Split { name, .. } in &self.gone.splits {
+        for Split { name, .. } in &self.removed.splits {
             split.entry(name.value()).or_insert(name);
         }
         let mut splits: Vec<_> = split.into_values().collect();
         splits.sort_by_key(|name| name.value());
         let former = self.types.iter().flat_map(|event| &event.former_names);
-        for name in former.chain(&self.gone.retired).chain(splits) {
+        for name in former.chain(&self.removed.retired).chain(splits) {
             if !seen.insert(name.value()) {
                 errors.report(name, messages::former_name_taken(name.value()));
             }
         }
     }
 
-    /// `const FORMER` and its fingerprint, if there is anything.
-    pub(super) fn former(&self) -> Option<TokenStream> {
+    /// Expands to `const FORMER` and its fingerprint; `None` if earlier releases stored nothing else.
+    pub(super) fn legacy(&self) -> Option<TokenStream> {
         let runtime = &self.runtime;
         let types = self
             .types
             .iter()
             .enumerate()
-            .flat_map(|(index, event)| event.former(index, runtime));
-        let gone = self.gone.expand(runtime);
-        let former: Vec<_> = types.chain(gone).collect();
+            .flat_map(|(index, event)| event.legacy(index, runtime));
+        let removed = self.removed.expand(runtime);
+        let former: Vec<_> = types.chain(removed).collect();
         if former.is_empty() {
             return None;
         }
-        let fingerprint = self.former_fingerprint();
+        let fingerprint = self.legacy_fingerprint();
         Some(quote! {
             const FORMER: &'static [#runtime::LegacyEvent<Self>] = &[#(#former),*];
             const FORMER_FINGERPRINT: u64 = #fingerprint;
         })
     }
 
-    /// Of what would be read otherwise if it were not there. What the functions do cannot be seen.
-    fn former_fingerprint(&self) -> LitInt {
+    /// Returns the fingerprint of the options that change how stored events are read. The macro does not see the bodies of the
+    /// functions, so they do not count.
+    fn legacy_fingerprint(&self) -> LitInt {
         let mut fingerprint = Fingerprint::new();
         for event in &self.types {
             let ident = &event.ident;
@@ -192,12 +193,12 @@ impl Events {
             name,
             version,
             with,
-        } in &self.gone.splits
+        } in &self.removed.splits
         {
             let version = Literal::u16_unsuffixed(*version);
             fingerprint.add(quote!(split #name #version #with));
         }
-        for name in &self.gone.retired {
+        for name in &self.removed.retired {
             fingerprint.add(quote!(retired #name));
         }
         fingerprint.finish()
@@ -205,9 +206,9 @@ impl Events {
 }
 
 impl EventType {
-    /// Each version before the current one leads to the next.
+    /// Checks that each version before the current one leads to the next.
     fn check_upcasts(&self, errors: &mut Errors) {
-        if self.is_unclear {
+        if self.is_incomplete {
             return;
         }
         let mut known = HashSet::new();
@@ -235,8 +236,8 @@ impl EventType {
         }
     }
 
-    /// The names and versions under which it may stand besides its current ones.
-    fn former(&self, index: usize, runtime: &RuntimePath) -> Vec<TokenStream> {
+    /// Expands to the names and versions under which earlier releases may have stored the event.
+    fn legacy(&self, index: usize, runtime: &RuntimePath) -> Vec<TokenStream> {
         let own = (self.version > 1).then_some(&self.name);
         let names = own.into_iter().chain(&self.former_names);
         let read_as = names.map(|name| {
@@ -279,7 +280,8 @@ impl RemovedEvents {
     }
 }
 
-/// A function of payloads that calls the user's. What its types lack is reported where it is named.
+/// Expands to a function of payloads that calls the user's function. Its spans are those of the user's path, so traits that the
+/// function's types lack are reported there.
 fn reader(with: &Path, runtime: &RuntimePath, outcome: &TokenStream) -> TokenStream {
     let located = runtime.located_at(with.span());
     let span = Span::call_site().located_at(with.span());
