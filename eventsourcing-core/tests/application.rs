@@ -332,7 +332,7 @@ async fn a_lost_reply_is_retried_only_with_a_command_id() {
     assert_eq!(
         beans(&app, id).await,
         1,
-        "it was written, but nobody said so"
+        "the append was written, but its reply was lost"
     );
     store.fail_next(Operation::Append, Fault::LostReply);
     app.command(CommandId::new())

@@ -1,4 +1,4 @@
-//! A log as a file, and back: every byte, every place, and nothing that is half done.
+//! Exports of a log to a file and imports of the file: every byte arrives at its place, and no import is half done.
 #![allow(clippy::unwrap_used)]
 
 mod domain;
@@ -53,7 +53,7 @@ fn event(codec: u8, payload: &[u8], metadata: &[u8]) -> NewEvent {
     }
 }
 
-/// JSON in every dress, and what is none.
+/// Payloads: valid JSON in several forms, and bytes that are not JSON.
 fn odd_bytes() -> Vec<Vec<u8>> {
     let texts = [
         "",
@@ -139,7 +139,7 @@ async fn beans(pantry: &Pantry) -> (i64, u64) {
     (shelf.beans, shelf.changes)
 }
 
-/// A pantry with something of everything: dealt with, parked, waiting, dropped.
+/// A pantry with processed, parked, waiting and discarded events.
 async fn used_pantry(store: &MemoryStore, partitions: u32) {
     let pantry = start(store.clone(), partitions).await;
     for beans in 0..40 {
@@ -150,14 +150,14 @@ async fn used_pantry(store: &MemoryStore, partitions: u32) {
     let parked = parking.list().await.unwrap();
     assert_eq!(parked.len(), 4);
     parking
-        .discard(&parked[0].stream, "nobody needs it")
+        .discard(&parked[0].stream, "it is not needed")
         .await
         .unwrap();
     answer_without_events(&pantry).await;
     pantry.stop().await.unwrap();
 }
 
-/// More commands than one group of an import takes: they are rejected, which is kept, or have nothing to record.
+/// More commands than one group of an import holds. They are rejected with a kept receipt, or record nothing.
 async fn answer_without_events(pantry: &Pantry) {
     let jar = fill(pantry, 5).await;
     for beans in 10..80 {
@@ -178,7 +178,7 @@ async fn answer_without_events(pantry: &Pantry) {
     }
 }
 
-/// What commands were answered that have recorded no event, and with what note.
+/// Returns the answers to commands that recorded no event, with their notes.
 async fn answers_of(store: &dyn EventStore) -> Vec<(CommandId, ReceiptKind, Option<String>)> {
     let mut answers = Vec::new();
     for Receipt {
@@ -216,7 +216,7 @@ async fn policies_go_on_behind_the_same_event_with_what_they_have_parked() {
         assert_eq!(
             log(&store).await,
             log(&other).await,
-            "nothing is dealt with again"
+            "no event is processed again"
         );
         assert!(after.verify().await.unwrap().agrees());
         let parked = before.parking("shelves").unwrap().list().await.unwrap();
@@ -430,7 +430,7 @@ async fn a_command_that_is_repeated_after_the_move_is_recognised() {
     assert_eq!(log(&other).await, log(&store).await);
 }
 
-/// A debit that was refused, money that arrived, and a client that asks again in the other store.
+/// A debit is rejected, money arrives, and the client repeats the command in the other store.
 #[tokio::test]
 async fn rejections_that_were_kept_and_commands_that_recorded_nothing_are_answered_alike_after_the_move()
  {
@@ -500,7 +500,7 @@ async fn rejections_that_were_kept_and_commands_that_recorded_nothing_are_answer
     );
 }
 
-/// Rejections as earlier releases have kept them, and archives as they have written them.
+/// Rejections stored by earlier releases, and archives written by them.
 #[tokio::test]
 async fn an_archive_of_format_1_and_an_empty_log_are_imported() {
     let store = MemoryStore::new();
@@ -585,7 +585,7 @@ async fn answers_stand_between_events_and_followers_and_belong_to_no_event() {
     }
 }
 
-/// The file with a checksum that fits.
+/// Returns the file with a matching checksum.
 fn sealed(text: &str) -> String {
     use sha2::Digest as _;
     let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
@@ -597,7 +597,7 @@ fn sealed(text: &str) -> String {
     lines.concat()
 }
 
-/// What is wrong with a file is said with its line, before anything is written.
+/// A fault of a file is reported with its line, before anything is written.
 #[tokio::test]
 async fn files_that_are_not_whole_are_refused_with_the_line() {
     let store = MemoryStore::new();

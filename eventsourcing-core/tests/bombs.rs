@@ -1,9 +1,9 @@
-//! Payloads that are small, and claim to be or become enormous. Alone in its program, because it looks at how much memory
-//! the program has ever used.
+//! Small payloads that claim to be, or decompress to, enormous ones. These tests have a program of their own, because they
+//! measure the peak memory of the process.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stderr,
-    reason = "figures for whoever reads along"
+    reason = "figures for the reader of the output"
 )]
 
 use eventsourcing_core::store::{Append, CodecId, EventStore, Expected, MemoryStore, NewEvent};
@@ -15,7 +15,7 @@ use eventsourcing_core::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// How much the program may grow: the largest payload twice, because a buffer doubles, its window, and some air.
+/// The allowed growth of memory: the largest payload twice, because a buffer doubles, its window, and a margin.
 const GROWTH_BYTES_MAX: u64 = 80 * 1024 * 1024;
 
 const MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
@@ -75,7 +75,7 @@ fn bombs() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// Whatever is in it: blocks as they are.
+/// Returns a zstd frame with these bytes in uncompressed blocks.
 fn zstd_of(bytes: &[u8]) -> Vec<u8> {
     let chunks = bytes.chunks(BLOCK_BYTES as usize);
     let last = chunks.len() - 1;
@@ -252,7 +252,7 @@ impl From<Application> for Trees {
     }
 }
 
-/// Writes a text for each tree.
+/// A policy that writes a text for each tree.
 struct Painter;
 
 impl From<Application> for Painter {
@@ -288,7 +288,7 @@ struct Wood {
     painter: Painter,
 }
 
-/// A tree of so many levels, in JSON and in MessagePack.
+/// Returns a tree of this depth, in JSON and in MessagePack.
 fn nested(levels: usize) -> [(u8, Vec<u8>); 2] {
     let json = format!(
         "{{\"nest\":{}\"Leaf\"{}}}",
@@ -304,7 +304,7 @@ fn nested(levels: usize) -> [(u8, Vec<u8>); 2] {
     [(1, json.into_bytes()), (2, packed)]
 }
 
-/// A stack overflow is no panic: nobody could catch it.
+/// A stack overflow is not a panic and cannot be caught, so the depth is limited.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_nested_ten_thousand_levels_deep_is_refused_and_ends_no_process() {
     for runner in [Runner::inline(), Runner::concurrent()] {

@@ -1,4 +1,4 @@
-//! Commands on one aggregate that wait for each other are written in one append, and each has its own answer.
+//! Group commit: commands that wait for each other on one aggregate are written in one append, and each has its own answer.
 #![allow(clippy::unwrap_used)]
 
 mod domain;
@@ -30,7 +30,7 @@ type Command<'a> = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
 
 const A_WHILE: Duration = Duration::from_secs(1);
 
-/// A jar behind a store that is asked for one append at a time.
+/// A jar behind a store that gets one append at a time.
 struct Place {
     store: Arc<FaultyStore<MemoryStore>>,
     app: Application,
@@ -50,7 +50,7 @@ impl Place {
             .create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans }))
             .await
             .unwrap();
-        // From now on it is in the cache.
+        // From here on the jar is in the cache.
         app.update(id, |jar| jar.add(0)).await.unwrap();
         store.switch_on();
         Self { store, app, id }
@@ -64,7 +64,7 @@ impl Place {
         Box::pin(self.app.update(self.id, move |jar| jar.take(beans)))
     }
 
-    /// Gives the commands while the append of another one is under way.
+    /// Calls the commands during the append of another one.
     async fn while_busy<'a>(
         &'a self,
         commands: impl IntoIterator<Item = Command<'a>>,
@@ -77,14 +77,15 @@ impl Place {
         answers
     }
 
-    /// These commands when they have decided, and nothing is written of them yet.
+    /// Returns these commands after they have decided, and before anything of them is written.
     async fn gathered<'a>(
         &'a self,
         commands: [Command<'a>; 2],
     ) -> Pin<Box<dyn Future<Output = Vec<Answer>> + Send + 'a>> {
         self.store
             .fail_next(Operation::Append, Fault::Delay(A_WHILE));
-        let (mut first, mut waiting) = (self.add(0), Box::pin(join_all(commands)));
+        let mut first = self.add(0);
+        let mut waiting = Box::pin(join_all(commands));
         assert!(timeout(A_WHILE / 2, &mut first).await.is_err());
         assert!(
             timeout(Duration::ZERO, &mut waiting).await.is_err(),
@@ -98,7 +99,7 @@ impl Place {
         waiting
     }
 
-    /// Returns when an append is under way that was begun by those who wait for the one that is under way now.
+    /// Waits for the append of the commands that wait for the present append.
     async fn until_the_next_append_is_under_way(&self) {
         sleep(A_WHILE / 2).await;
         self.store
@@ -138,7 +139,7 @@ async fn commands_that_wait_share_an_append() {
         assert_eq!(
             answer.unwrap().position,
             head,
-            "whoever waits for this position sees the command's events"
+            "a wait for this position sees the command's events"
         );
     }
     let history = place.app.history(place.id).await.unwrap();
@@ -341,7 +342,8 @@ async fn whoever_goes_away_takes_nobody_along() {
             .store
             .fail_next(Operation::Append, Fault::Delay(A_WHILE));
         let command = |_| {
-            let (app, id) = (place.app.clone(), place.id);
+            let app = place.app.clone();
+            let id = place.id;
             tokio::spawn(async move { app.update(id, |jar| jar.add(1)).await })
         };
         let mut commands: Vec<_> = (0..4).map(command).collect();
@@ -384,7 +386,8 @@ async fn a_save_past_the_cache_lets_those_who_have_gathered_decide_again() {
 #[tokio::test(start_paused = true)]
 async fn a_decision_that_panics_harms_no_other() {
     let place = Place::with(0).await;
-    let (app, id) = (place.app.clone(), place.id);
+    let app = place.app.clone();
+    let id = place.id;
     place
         .store
         .fail_next(Operation::Append, Fault::Delay(A_WHILE));
@@ -488,7 +491,7 @@ async fn a_handle_with_other_settings_writes_by_its_own() {
     );
 }
 
-/// Panics once there are more events than this.
+/// A snapshot policy that panics once there are more events than this.
 struct Panics(u64);
 
 impl SnapshotPolicy for Panics {
@@ -516,7 +519,7 @@ async fn a_snapshot_policy_that_panics_costs_no_command_its_append() {
     assert_eq!(place.jar().await.beans, 6);
 }
 
-/// Panics when it is asked for the fourth time.
+/// A clock that panics at its fourth call.
 struct Stops(AtomicU32);
 
 impl Clock for Stops {
@@ -566,7 +569,7 @@ fn it_holds_on_several_threads_as_well() {
     runtime.block_on(storm(Seed::from_env()));
 }
 
-/// What became of a command, as its caller knows.
+/// The outcome of a command, as far as its caller knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Known {
     Written,
@@ -594,12 +597,9 @@ async fn storm(seed: Seed) {
         Application::new("jars", place.store.clone()),
     ];
     let callers = (0..40).map(|caller| {
-        let (app, id, rng) = (
-            processes[caller % 2].clone(),
-            place.id,
-            seed.rng(caller as u64),
-        );
-        tokio::spawn(calls(app, id, caller, rng))
+        let app = processes[caller % 2].clone();
+        let rng = seed.rng(caller as u64);
+        tokio::spawn(calls(app, place.id, caller, rng))
     });
     let mut known = HashMap::new();
     for calls in callers.collect::<Vec<_>>() {
@@ -631,7 +631,7 @@ async fn storm(seed: Seed) {
     );
 }
 
-/// One caller's commands, one after the other.
+/// The commands of one caller, in order.
 async fn calls(
     app: Application,
     id: Id<Jar>,
@@ -642,7 +642,8 @@ async fn calls(
     for number in 0..10 {
         let command = format!("{caller}.{number}");
         let app = app.with(Metadata::default().with("command", &command));
-        let (beans, kind) = (rng.u32(0..4), rng.u32(0..20));
+        let beans = rng.u32(0..4);
+        let kind = rng.u32(0..20);
         let call = tokio::spawn(async move {
             let decide = move |jar: &Jar| match kind {
                 0 => resume_unwind(Box::new("a decision that panics")),
@@ -688,7 +689,7 @@ fn pour(app: &Application, from: Id<Jar>, to: Id<Jar>) -> tokio::task::JoinHandl
     })
 }
 
-/// A jar for each number of beans.
+/// Creates a jar for each number of beans.
 async fn jars<const N: usize>(app: &Application, beans: [u32; N]) -> [Id<Jar>; N] {
     let mut ids = [Id::new(); N];
     for (id, beans) in ids.iter_mut().zip(beans) {
@@ -704,7 +705,7 @@ async fn jars<const N: usize>(app: &Application, beans: [u32; N]) -> [Id<Jar>; N
 async fn updates_of_several_aggregates_take_turns_in_whichever_order_they_name_them() {
     const EACH: u32 = 100;
     for with_ids in [false, true] {
-        // Without a second attempt: whoever runs into another one is given up.
+        // There is no second attempt: a command that conflicts with another one fails.
         let app = Application::new("jars", MemoryStore::new()).with_retry(RetryPolicy::once());
         let [hot, one, other] = jars(&app, [1_000; 3]).await;
         let handle = || {
@@ -743,7 +744,8 @@ async fn updates_of_several_aggregates_find_them_in_the_cache() {
     let app = Application::new("jars", store.clone());
     let [from, to] = jars(&app, [10, 0]).await;
     pour(&app, from, to).await.unwrap().unwrap();
-    let (loads, appends) = (store.calls(Operation::Load), store.calls(Operation::Append));
+    let loads = store.calls(Operation::Load);
+    let appends = store.calls(Operation::Append);
     for _ in 0..3 {
         pour(&app, from, to).await.unwrap().unwrap();
     }

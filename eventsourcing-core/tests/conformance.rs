@@ -1,4 +1,4 @@
-//! The store in memory keeps every promise.
+//! [`MemoryStore`] passes the conformance suite.
 #![cfg(feature = "testing")]
 
 use eventsourcing_core::store::{MemoryBackup, MemoryStore};

@@ -1,4 +1,4 @@
-//! The page of the promises and the conformance suite name the same functions.
+//! `docs/store-contract.md` and the conformance suite name the same promises, functions and limits.
 #![cfg(feature = "testing")]
 
 use std::collections::BTreeSet;
@@ -34,7 +34,7 @@ fn page_names_every_function_with_its_promise_and_no_other() {
     );
 }
 
-/// The number of the promise, the name of the function, and which stores it is for if not for all.
+/// Returns the number of the promise, the name of the function, and the mark of functions for some stores only.
 fn functions_of_the_page() -> BTreeSet<(u8, &'static str, &'static str)> {
     let mut number = 0;
     let mut functions = BTreeSet::new();
@@ -87,7 +87,7 @@ fn page_states_the_limits_of_the_code() {
     }
 }
 
-/// Gives the list its type; nothing is run.
+/// A fixture that only gives the list its type; no function is run.
 struct Listed(MemoryStore);
 
 impl Fixture for Listed {

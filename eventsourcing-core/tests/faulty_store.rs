@@ -1,4 +1,4 @@
-//! The faulty store fails exactly where it is told to, and does what it says it does.
+//! The faulty store fails exactly at the planned calls, with the documented effects.
 #![cfg(feature = "testing")]
 
 use std::time::Duration;
@@ -176,7 +176,7 @@ async fn outcomes(seed: u64, rates: FaultRates) -> Vec<String> {
     outcomes
 }
 
-/// Without faults it is as good as the store inside.
+/// Without faults it keeps the promises of the wrapped store.
 struct Faultless(MemoryStore);
 
 impl Fixture for Faultless {

@@ -1,5 +1,5 @@
-//! Projections into something that knows nothing of followers: each event at least once, in order, with its position, by
-//! which the target tells what it has seen.
+//! Foreign projections: the target gets each event at least once, in order, with its position, by which it recognises
+//! repetitions.
 #![allow(clippy::unwrap_used)]
 
 mod domain;
@@ -13,12 +13,12 @@ use eventsourcing_core::{
     Id, Projection, RecordedEvent, Runner, RunningSystem, System, SystemBuilder,
 };
 
-/// A search engine, say: it outlives the process.
+/// A target that outlives the process, such as a search engine.
 #[derive(Default)]
 struct Engine {
     /// Everything that was sent.
     sent: Vec<Position>,
-    /// What an idempotent writer made of it: nothing at or before the last position is taken.
+    /// The events that an idempotent target keeps: it ignores events at or before its last position.
     taken: Vec<(Position, u32)>,
 }
 
@@ -140,7 +140,7 @@ fn what_is_sent_twice_has_the_position_it_had_and_nothing_is_left_out() {
     );
 }
 
-/// A process that fills jars until it crashes.
+/// Runs a process that fills jars until it crashes.
 async fn work(store: FaultyStore<Arc<MemoryStore>>, engine: &Arc<Mutex<Engine>>) {
     let builder = Pantry::builder(store).with_runner(Runner::inline());
     let Ok(pantry) = builder

@@ -1,5 +1,5 @@
-//! Events that an earlier release has stored, split or retired since: aggregates, histories and followers read them, and each
-//! stored event is dealt with once.
+//! Stored events of an earlier release that are split or retired now: aggregates, histories and followers read them, and each
+//! stored event is processed once.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::HashSet;
@@ -37,7 +37,8 @@ mod first {
     }
 }
 
-/// The second release: to reserve a jar is nothing any more, to fill it creates it, and to stir is to add and to take.
+/// The second release: the event of a reservation is retired, that of a filling creates the jar, and that of stirring is split
+/// into adding and taking.
 mod second {
     use super::*;
 
@@ -214,7 +215,7 @@ impl Note {
     }
 }
 
-/// Writes a note for each change, with an id of its own.
+/// A policy that writes a note for each change, with an id of its own.
 struct Notes {
     app: Application,
 }
@@ -240,7 +241,7 @@ impl Policy<Jar> for Notes {
     }
 }
 
-/// Lists the changes it sees. It fails the first three times that beans are taken.
+/// A projection that lists the changes it sees. It fails the first three times that beans are taken.
 #[derive(Default)]
 struct List {
     seen: Mutex<Vec<(Position, u32)>>,
@@ -265,7 +266,7 @@ impl Projection<Jar> for List {
     }
 }
 
-/// Needs only what is taken.
+/// A projection that needs only the events of taking.
 #[derive(Default)]
 struct Thefts(Mutex<Vec<u32>>);
 

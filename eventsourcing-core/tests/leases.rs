@@ -1,4 +1,4 @@
-//! Many processes, one runs each follower: who, and what happens when that one ends, dies or sleeps.
+//! Leases between processes: one process runs each follower, and another takes over when it ends, dies or sleeps.
 #![allow(clippy::unwrap_used)]
 
 mod domain;
@@ -37,7 +37,7 @@ async fn changes(app: &Application) -> u64 {
         .map_or(0, |shelf| shelf.changes)
 }
 
-/// How the shelves of a pantry are doing.
+/// Returns the state of the follower "shelves".
 async fn state(pantry: &RunningSystem<Pantry>) -> String {
     pantry.health().await.unwrap().followers[0]
         .state
@@ -114,7 +114,7 @@ fn a_dead_holder_is_replaced_within_two_lease_times() {
         let heir = start(&store).await;
         assert_eq!(changes(&heir.shelves.app).await, 1);
         let since = Instant::now();
-        // Its tasks end where they are, and nothing is given back.
+        // The tasks of the process end at once, and its leases are not released.
         died.shutdown_background();
         fill(&heir.jars.app).await;
         within_seconds(heir.wait_until_caught_up()).await.unwrap();
@@ -129,7 +129,7 @@ fn a_dead_holder_is_replaced_within_two_lease_times() {
     drop(holder);
 }
 
-/// Counts what is filled, but falls asleep over its first event.
+/// A policy that counts beans, and sleeps at its first event.
 struct Sleepy {
     app: Application,
     asleep: AtomicBool,

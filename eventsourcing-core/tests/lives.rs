@@ -1,5 +1,5 @@
-//! A log that forgets its last events, and what was read of it: pages, subscriptions, aggregates in hand, in the cache and behind
-//! policies, followers.
+//! Epochs: a log forgets its last events, and every reader notices: pages, subscriptions, loaded aggregates, the cache, policies
+//! and followers.
 #![cfg(feature = "testing")]
 #![allow(clippy::unwrap_used)]
 
@@ -163,7 +163,7 @@ async fn aggregate_in_hand_is_not_saved_in_another_life_of_its_log() {
     );
     assert_eq!(app.load(jar).await.unwrap().beans, 2);
 
-    // A new aggregate relies on nothing that was read.
+    // A new aggregate depends on no earlier read.
     app.save(&mut Root::<Jar>::create(JarEvent::Filled { beans: 7 }))
         .await
         .unwrap();
@@ -204,7 +204,7 @@ async fn pages_end_where_the_log_went_back() {
         fill(&app, 2).await;
     }
     assert_went_back(behind.next().await, 8, 10);
-    // What was read ahead is read again.
+    // Pages that were read ahead are read again.
     let mut events = Vec::new();
     while events.len() < 8 {
         events.extend(before.next().await.unwrap().events);
@@ -296,7 +296,7 @@ async fn subscription_ends_where_the_log_went_back_and_goes_on_where_it_did_not(
     }
     assert_went_back(next(&mut ahead).await.unwrap(), 8, 10);
     assert!(next(&mut ahead).await.is_none());
-    // The page that was read before is not what the log has now.
+    // The page that was read before differs from the present log.
     for position in 4..=10 {
         let event = next(&mut behind).await.unwrap().unwrap();
         assert_eq!(
@@ -358,7 +358,7 @@ async fn settled(pantry: &RunningSystem<Pantry>) -> Result<(), SystemError> {
         .expect("it settles or stops")
 }
 
-/// The position and the cause for which `follower` has stopped.
+/// Returns the position and the cause at which `follower` has stopped.
 async fn stopped(pantry: &RunningSystem<Pantry>, follower: &str) -> Option<String> {
     let health = pantry.health().await.unwrap();
     let states = health
@@ -447,7 +447,7 @@ async fn followers_go_back_with_their_log_and_on_in_it() {
         assert_eq!(shelf_of(&running).await, (4_003, 6));
         store.restore(&backup);
 
-        // Events of the other life stand where the lost ones stood, and then behind them.
+        // Events of the new epoch are at the positions of the lost ones, and then beyond them.
         let other = jars(&store);
         for beans in [10, 20, 30, 40, 50, 60, 70] {
             fill(&other, beans).await;
@@ -473,7 +473,7 @@ trait SettledButForWhatIsSeen {
 }
 
 impl SettledButForWhatIsSeen for RunningSystem<Pantry> {
-    /// Waits for the shelves alone.
+    /// Waits for the follower "shelves" alone.
     async fn settled_but_for_what_is_seen(&self) {
         let jars = self.jars.app.store();
         let last = jars.head().await.unwrap();
@@ -482,7 +482,7 @@ impl SettledButForWhatIsSeen for RunningSystem<Pantry> {
     }
 }
 
-/// Makes the shelf hold what the last jar was filled with: what it records depends on what it has seen of the shelf.
+/// A policy that makes the shelf hold as much as the last jar, so its events depend on the state of the shelf that it read.
 struct Levels {
     app: Application,
 }
@@ -542,7 +542,7 @@ async fn root_that_a_policy_has_carried_over_from_a_forgotten_past_decides_nothi
         settled().await;
         store.restore(&backup);
 
-        // The shelf gets to the version at which the policy has left it, in another way.
+        // The shelf reaches the version at which the policy has left it, by other events.
         let shelves = Application::new("shelves", store.clone());
         shelves
             .update(shelf(), |_: &Shelf| {
@@ -622,7 +622,7 @@ async fn wait_for_a_receipt_that_the_log_has_lost_ends_and_says_so() {
     }
 }
 
-/// The pantry of two stores, whose shelves have counted 1 + 3 × 10 beans, of which the log of jars has only the first.
+/// The pantry of two stores. Its shelves have counted 1 + 3 × 10 beans, and the log of jars has only the first one left.
 async fn pantry_that_went_back(
     runner: Runner,
     partitions: u32,
@@ -726,7 +726,7 @@ async fn follower_that_keeps_nothing_of_a_restored_log_begins_anew() {
     log.restore(&MemoryStore::new().backup());
     fill(&jars(&log), 100).await;
     drop(running);
-    // A new start stops at the same place, and can be told the same.
+    // After a new start the follower stops at the same place, and the same decision is possible.
     let running = pantry(&log, &home, Runner::inline(), OnFailure::Stop).await;
     assert!(settled(&running).await.is_err());
     let accepted = accept(&running, 0).await.unwrap();
@@ -822,7 +822,7 @@ async fn position_beyond_the_restore_is_found_out_where_whole_slices_differ() {
     assert_shelves_agree(&running).await;
 }
 
-/// As many events of one jar, in few appends.
+/// Records this number of events of one jar, in few appends.
 async fn many_events(app: &Application, jar: Id<Jar>, events: u32) {
     let mut jar = Root::<Jar>::with_id(jar, JarEvent::Filled { beans: 1 });
     for event in 1..events {

@@ -1,5 +1,5 @@
-//! Events that a follower cannot deal with are put aside, in order and in the store; others go on. People retry them, edit
-//! them into a retry, or give them up, and all of it is recorded.
+//! Parking (dead letters): events that a follower cannot process are set aside in the store, in order, and others continue.
+//! People retry them, edit and retry them, or discard them, and each of these acts is recorded.
 #![allow(clippy::unwrap_used)]
 
 mod domain;
@@ -18,17 +18,17 @@ use eventsourcing_core::{
 };
 use serde_json::json;
 
-/// Counts all beans, but cannot count thirteen before it is mended.
+/// A policy that counts all beans, and fails at thirteen until it is fixed.
 struct Counter {
     app: Application,
-    mended: AtomicBool,
+    fixed: AtomicBool,
 }
 
 impl From<Application> for Counter {
     fn from(app: Application) -> Self {
         Self {
             app,
-            mended: AtomicBool::new(false),
+            fixed: AtomicBool::new(false),
         }
     }
 }
@@ -51,7 +51,7 @@ impl Policy<Jar> for Counter {
     ) -> Result<(), CountError> {
         let by = match event.payload {
             JarEvent::Filled { beans: 13 } | JarEvent::Added { beans: 13 }
-                if !self.mended.load(Ordering::Relaxed) =>
+                if !self.fixed.load(Ordering::Relaxed) =>
             {
                 return Err(CountError::Thirteen);
             }
@@ -65,7 +65,7 @@ impl Policy<Jar> for Counter {
     }
 }
 
-/// Lists what it sees, in memory; cannot see thirteen either.
+/// A projection that lists numbers of beans in memory, and fails at thirteen too.
 #[derive(Default)]
 struct List(std::sync::Mutex<Vec<u32>>, AtomicBool);
 
@@ -95,7 +95,7 @@ struct Pantry {
     list: List,
 }
 
-/// Parked events, and those that people gave up, are accounted for.
+/// Checks the accounting of parked and discarded events.
 async fn assert_accounted_for(pantry: &RunningSystem<Pantry>) {
     let verification = pantry.verify().await.unwrap();
     assert!(verification.agrees(), "{verification}");
@@ -143,7 +143,7 @@ fn stream(jar: Id<Jar>) -> StreamId {
     StreamId::new("Jar", jar.as_uuid())
 }
 
-/// A good jar, a bad one, and more beans for both: what is parked is the bad jar, with two events behind the first.
+/// Fills a good jar and a bad one, and adds beans to both: the bad jar is parked, with two events behind the first.
 async fn with_a_bad_jar(pantry: &Pantry) -> Id<Jar> {
     let good = fill(pantry, 1).await;
     let bad = fill(pantry, 13).await;
@@ -213,7 +213,7 @@ async fn a_retry_deals_with_everything_that_waits_in_order() {
         assert_eq!(parking.list().await.unwrap()[0].attempts, 2);
         assert_eq!(counted(&pantry).await, [1, 3, 5], "nothing of it stands");
 
-        pantry.counter.mended.store(true, Ordering::Relaxed);
+        pantry.counter.fixed.store(true, Ordering::Relaxed);
         let retried = parking.retry(&stream(bad)).await.unwrap();
         assert_eq!((retried.events, retried.failure.is_none()), (3, true));
         assert_eq!(counted(&pantry).await, [1, 3, 5, 13, 2, 4]);
@@ -223,7 +223,7 @@ async fn a_retry_deals_with_everything_that_waits_in_order() {
         assert_eq!(
             counted(&pantry).await,
             [1, 3, 5, 13, 2, 4, 6],
-            "it is dealt with as it comes again"
+            "the event is processed at its next delivery"
         );
 
         let records = parking.records().await.unwrap();
@@ -398,7 +398,7 @@ async fn what_is_parked_survives_a_restart_and_waits_whatever_is_chosen_then() {
     assert_eq!(counted(&pantry).await, [2]);
     let parking = pantry.parking("counter").unwrap();
     assert_eq!(parking.list().await.unwrap()[0].waiting, 1);
-    pantry.counter.mended.store(true, Ordering::Relaxed);
+    pantry.counter.fixed.store(true, Ordering::Relaxed);
     assert_eq!(parking.retry(&stream(bad)).await.unwrap().events, 2);
     assert_eq!(counted(&pantry).await, [2, 13, 1]);
 }
@@ -438,7 +438,7 @@ async fn a_follower_that_a_retry_has_set_back_passes_again_over_what_it_does_not
     let pantry = start(MemoryStore::new(), Runner::concurrent()).await;
     let bad = with_a_bad_jar(&pantry).await;
     pantry.wait_until_caught_up().await.unwrap();
-    // What the counter has recorded is at the end of the log; the list passes over it, which it does not write down.
+    // The events of the counter are at the end of the log; the list skips them without writing a step.
     pantry.list.1.store(true, Ordering::Relaxed);
     pantry
         .parking("list")
@@ -475,7 +475,7 @@ async fn a_retry_gets_through_while_another_process_runs_the_follower() {
         beans
     });
     let other = start(Arc::clone(&store), Runner::concurrent()).await;
-    other.counter.mended.store(true, Ordering::Relaxed);
+    other.counter.fixed.store(true, Ordering::Relaxed);
     tokio::time::sleep(Duration::from_millis(50)).await;
     let retried = other
         .parking("counter")

@@ -1,4 +1,4 @@
-//! A follower in partitions: spread over the processes there are, in order for each aggregate, everything once.
+//! A follower in partitions: spread over all processes, in order for each aggregate, each event once.
 #![allow(clippy::unwrap_used)]
 
 mod domain;
@@ -6,25 +6,25 @@ mod domain;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use domain::{Jar, JarEvent, MendedPantry, NotEnough, Shelf, ShelfEvent, shelf};
+use domain::{FixedPantry, Jar, JarEvent, NotEnough, Shelf, ShelfEvent, shelf};
 use eventsourcing_core::store::{LogQuery, MemoryStore, Position, Version};
 use eventsourcing_core::{Id, Runner, RunningSystem, SystemBuilder, SystemError};
 
 const LEASE: Duration = Duration::from_millis(600);
 const PARTITIONS: u32 = 4;
 
-fn builder(store: &MemoryStore, partitions: u32) -> SystemBuilder<MendedPantry> {
+fn builder(store: &MemoryStore, partitions: u32) -> SystemBuilder<FixedPantry> {
     let runner = Runner::concurrent().with_leases(LEASE);
     SystemBuilder::new(store.clone())
         .with_runner(runner)
         .with_partitions("shelves", partitions)
 }
 
-async fn start(store: &MemoryStore) -> RunningSystem<MendedPantry> {
+async fn start(store: &MemoryStore) -> RunningSystem<FixedPantry> {
     builder(store, PARTITIONS).start().await.unwrap()
 }
 
-async fn fill(pantry: &MendedPantry) -> Id<Jar> {
+async fn fill(pantry: &FixedPantry) -> Id<Jar> {
     pantry
         .jars
         .app
@@ -33,8 +33,8 @@ async fn fill(pantry: &MendedPantry) -> Id<Jar> {
         .unwrap()
 }
 
-/// How many partitions each process runs, once there are so many processes that run any.
-async fn shares(pantry: &RunningSystem<MendedPantry>, processes: usize) -> Vec<usize> {
+/// Waits until this number of processes run partitions, and returns the number of partitions of each process.
+async fn shares(pantry: &RunningSystem<FixedPantry>, processes: usize) -> Vec<usize> {
     let settle = async {
         loop {
             let mut partitions = BTreeMap::<_, usize>::new();
@@ -58,8 +58,8 @@ async fn shares(pantry: &RunningSystem<MendedPantry>, processes: usize) -> Vec<u
         .expect("every partition is run")
 }
 
-/// Each event of a jar has reached the shelf once, and those of one jar in their order.
-async fn assert_everything_once_in_order(pantry: &MendedPantry) {
+/// Checks that each event of a jar has reached the shelf once, and those of one jar in their order.
+async fn assert_everything_once_in_order(pantry: &FixedPantry) {
     let log = pantry
         .jars
         .app

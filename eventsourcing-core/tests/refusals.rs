@@ -1,4 +1,4 @@
-//! Refusals that are kept: a command is carried out or refused, and whoever repeats it hears which.
+//! Kept rejections: a command is carried out or rejected, and a repetition gets the same answer.
 #![allow(clippy::unwrap_used)]
 
 mod domain;
@@ -32,7 +32,7 @@ async fn add(app: &Application, id: Id<Jar>, beans: u32) {
     app.update(id, |jar| jar.add(beans)).await.unwrap();
 }
 
-/// Takes beans once, whatever comes of it.
+/// Takes beans with a kept rejection.
 async fn take(app: &Application, id: Id<Jar>, beans: u32) -> Taken {
     app.once(app.update(id, |jar| jar.take(beans))).await
 }
@@ -215,14 +215,14 @@ async fn a_lost_reply_to_a_refusal_changes_nothing() {
         let error = take(&command, id, 5).await.unwrap_err();
         assert!(
             matches!(error, CommandError::Application(error) if error.is_unavailable()),
-            "nobody knows"
+            "the outcome is not known"
         );
         add(&app, id, 9).await;
         assert_eq!(take(&command, id, 5).await.is_err(), is_kept);
     }
 }
 
-/// A process crashes in each of its calls in turn. The next one repeats the command when there is enough.
+/// A process crashes in each of its calls in turn. The next process repeats the command when there are enough beans.
 #[tokio::test]
 async fn a_crash_leaves_the_answer_or_nothing() {
     let mut kept = 0;
@@ -268,7 +268,7 @@ async fn a_crash_leaves_the_answer_or_nothing() {
     assert!(kept >= 2 && anew >= 1, "{kept} kept, {anew} decided anew");
 }
 
-/// Some of the requests would be carried out and others refused, by how much is left when they come.
+/// Some requests would be carried out and others rejected, depending on the beans that are left when they arrive.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_concurrent_requests_of_one_command_all_get_one_answer() {
     let seed = Seed::from_env();

@@ -1,4 +1,4 @@
-//! Followers that have stopped go on when they are resumed, lose nothing, and never do anything twice.
+//! Stopped followers continue when they are resumed, lose no event, and process none twice.
 #![allow(clippy::unwrap_used)]
 
 mod domain;
@@ -19,15 +19,15 @@ use eventsourcing_core::{
 };
 use manual_time::{BellTower, second, texts};
 
-/// Counts all beans. What it does about a jar of [`FAILS_ON`] depends on its mood.
+/// A policy that counts all beans. Its reaction to a jar of [`FAILS_ON`] depends on its mood.
 struct Moody {
     app: Application,
     mood: AtomicU32,
 }
 
-/// Deals with every jar.
+/// The mood in which it processes every jar.
 const FINE: u32 = 0;
-/// Panics. Any other mood is an error that names it.
+/// The mood in which it panics. Any other mood is an error that names the mood.
 const PANICKY: u32 = 1;
 
 impl From<Application> for Moody {
@@ -97,7 +97,7 @@ impl Pantry {
         self.shelves.mood.store(mood, Ordering::SeqCst);
     }
 
-    /// What the shelf holds, and how many changes that took.
+    /// Returns the beans of the shelf and the number of its changes.
     async fn on_the_shelf(&self) -> (i64, u64) {
         let shelf = self.shelves.app.find(shelf()).await.unwrap();
         shelf.map_or((0, 0), |shelf| (shelf.beans, shelf.changes))
@@ -124,7 +124,7 @@ async fn within_seconds<T>(future: impl Future<Output = T>) -> T {
         .expect("within 20 seconds")
 }
 
-/// Requires that a follower has stopped, and says why and where.
+/// Checks that a follower has stopped, and returns the cause and the position.
 async fn stopped<S: System>(system: &RunningSystem<S>) -> (String, Position) {
     match within_seconds(system.wait_until_caught_up()).await {
         Err(SystemError::FollowerStopped(failure)) => (failure.cause, failure.position),
@@ -285,9 +285,9 @@ async fn a_timer_that_failed_is_dealt_with_once() {
     }
 }
 
-/// As long as the event is not dealt with nobody may be told that everything is settled, however often it is tried again.
+/// Until the event is processed, no wait may report that everything is caught up, however often the event is retried.
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_waits_meanwhile_is_told_the_truth() {
+async fn waits_during_retries_never_report_success() {
     for runner in runners() {
         let pantry = Arc::new(start(MemoryStore::new(), runner).await);
         pantry.fill(FAILS_ON).await;
@@ -346,7 +346,7 @@ async fn many_who_resume_it_at_once_do_no_harm() {
             within_seconds(resumer).await.unwrap();
         }
         pantry.cheer_up();
-        // A step that has begun in another mood may still stop it.
+        // A step that began in another mood may still stop the follower.
         within_seconds(async {
             while pantry.resume("shelves").await.unwrap()
                 || pantry.wait_until_caught_up().await.is_err()
@@ -361,7 +361,7 @@ async fn many_who_resume_it_at_once_do_no_harm() {
     }
 }
 
-/// What is resumed and then stopped with the system has its turn with the next start.
+/// A follower that is resumed and then stopped with the system continues with the next start.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_system_stops_while_its_followers_are_resumed() {
     for runner in runners() {
@@ -385,7 +385,7 @@ async fn a_system_stops_while_its_followers_are_resumed() {
             if round % 2 == 0 {
                 pantry.cheer_up();
             }
-            // Dropped half-way.
+            // The future is dropped midway.
             for resumer in resumers {
                 resumer.abort();
                 assert!(resumer.await.unwrap_err().is_cancelled());
@@ -399,7 +399,7 @@ async fn a_system_stops_while_its_followers_are_resumed() {
             }
             let pantry = start(store, Runner::concurrent().without_leases()).await;
             pantry.cheer_up();
-            // It may have met the event in its former mood, and stop at it only now.
+            // It may have read the event in its former mood, and stop at it only now.
             within_seconds(async {
                 while pantry.wait_until_caught_up().await.is_err() {
                     pantry.resume("shelves").await.unwrap();
@@ -428,13 +428,13 @@ async fn under_leases_one_process_runs_it_again_and_the_other_stands_by() {
     assert_eq!(
         first(&one).await.state.to_string(),
         "stopped",
-        "of another process nobody hears"
+        "another process is not waited for"
     );
     two.cheer_up();
     assert!(two.resume("shelves").await.unwrap());
     within_seconds(two.wait_until_caught_up()).await.unwrap();
     until_states(&two, &["running"]).await;
-    // It has been moved on meanwhile, so it does not matter that this process could not deal with the event.
+    // The follower has moved on meanwhile, so it does not matter that this process could not process the event.
     assert!(one.resume("shelves").await.unwrap());
     within_seconds(one.wait_until_caught_up()).await.unwrap();
     until_states(&one, &["standing by"]).await;
@@ -462,7 +462,7 @@ async fn partitions_that_have_stopped_go_on_and_stay_shared() {
         one.fill(1).await;
         one.fill(FAILS_ON).await;
     }
-    // Each partition has a jar that is too much for the one who runs it.
+    // Each partition has a jar that stops it.
     let count = async |pantry: &RunningSystem<Pantry>| {
         let followers = pantry.health().await.unwrap().followers;
         followers

@@ -1,5 +1,5 @@
-//! A snapshot retires by itself when what made it changes. Each release finds the snapshot of the first one, which says what no
-//! events say: who uses it has 1,000 beans, who replays the events has 3.
+//! A snapshot is retired when the state or the fold changes. Each release finds the snapshot of the first one, which contradicts
+//! the events: a release that uses it has 1,000 beans, one that replays the events has 3.
 #![allow(clippy::unwrap_used)]
 
 use eventsourcing_core::store::{Append, EventStore, MemoryStore, NewSnapshot};
@@ -37,7 +37,7 @@ release! { first,
 }
 
 release! { unchanged,
-    /// A jar, with words that say nothing new.
+    /// A jar, with documentation that changes nothing.
     #[derive(Aggregate, Serialize, Deserialize)]
     #[aggregate(snapshot = every(3))]
     pub(crate) struct Jar { pub(crate) beans: u32 }
@@ -104,7 +104,7 @@ release! { another_retired_event,
     }
 }
 
-/// A jar with 3 beans, and a snapshot of the first release that says 1,000.
+/// A jar with 3 beans, and a snapshot of the first release with 1,000.
 async fn store() -> MemoryStore {
     let store = MemoryStore::new();
     let id = Id::from_uuid(ID);

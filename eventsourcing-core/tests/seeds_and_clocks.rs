@@ -1,4 +1,4 @@
-//! What the test kit draws from a seed is the same every time, and its clock stands still.
+//! Values that the test kit makes from a seed are the same in every run, and its clock stands still.
 #![cfg(feature = "testing")]
 
 use std::collections::HashSet;

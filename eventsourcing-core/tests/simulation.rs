@@ -1,8 +1,8 @@
-//! Whole systems played from a seed: processes that crash between any two calls of the store, replies that get lost,
-//! conflicts, commits that are seen late, two processes that deal with the same events. In the end every command has
-//! happened once, every event has reached every follower once, and every timer that was not cancelled was due once.
+//! Simulates whole systems from a seed: processes that crash between any two calls of the store, lost replies, conflicts,
+//! commits that become visible late, and two processes that process the same events. In the end every command has happened
+//! once, every event has reached every follower once, and every timer that was not cancelled was due once.
 //!
-//! A seed that fails is printed; `EVENTSOURCING_TEST_SEED` plays it again, alone.
+//! A failing seed is printed; `EVENTSOURCING_TEST_SEED` repeats it alone.
 #![allow(clippy::unwrap_used)]
 
 mod domain;
@@ -29,10 +29,10 @@ use uuid::Builder;
 const SEEDS: u64 = 500;
 const COMMANDS: u64 = 25;
 
-/// How long a jar stays untouched before somebody looks after it.
+/// The time after which an untouched jar is checked.
 const REST: Duration = Duration::from_secs(2);
 
-/// Somebody has looked after a jar.
+/// A check of a jar.
 #[derive(Aggregate, Serialize, Deserialize)]
 struct Look {}
 
@@ -43,7 +43,7 @@ impl Look {
     }
 }
 
-/// Looks after a jar some time after something was put in, unless something is taken out before.
+/// A policy that checks a jar some time after beans were added, unless beans are taken before.
 struct Looks;
 
 impl From<Application> for Looks {
@@ -142,7 +142,7 @@ fn a_seed_plays_the_same_every_time() {
     }
 }
 
-/// Plays a seed in virtual time, checks the end, and returns the log.
+/// Simulates a seed in virtual time, checks the end, and returns the log.
 fn play(seed: Seed) -> Vec<StoredEvent> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -158,7 +158,7 @@ fn play(seed: Seed) -> Vec<StoredEvent> {
     })
 }
 
-/// Something that shall happen once, however often it is asked for.
+/// A command that must happen once, however often it is repeated.
 #[derive(Clone, Copy)]
 struct Command {
     id: CommandId,
@@ -196,7 +196,7 @@ impl Command {
         }
     }
 
-    /// The outcome is that of the first time; `None`: not known.
+    /// Carries out the command. The outcome is that of the first time; `None` if it is not known.
     async fn ask(self, jars: Application, known: &[Id<Jar>]) -> Option<Done> {
         let jars = jars.command(self.id);
         let beans = self.beans;
@@ -232,7 +232,7 @@ impl Command {
             Ok(None) => Some(Done::Changed),
             Err(CommandError::Rejected(NotEnough { .. })) => Some(Done::Refused),
             Err(CommandError::Application(error)) if error.is_unavailable() => None,
-            // What is created expects nobody to be first, and does not try again by itself.
+            // A creation expects that no other one is first, and is not retried by the application.
             Err(CommandError::Application(error)) if error.is_conflict() => None,
             Err(error) => panic!("{error}"),
         }
@@ -282,7 +282,7 @@ impl World {
         }
     }
 
-    /// Asks one process or the other, until one knows what became of it.
+    /// Repeats a command on any process until one knows its outcome.
     async fn carry_out(&mut self, command: Command) {
         loop {
             self.clock
@@ -312,7 +312,7 @@ impl World {
         }
     }
 
-    /// The process of this number, started if it is not there; `None`: it crashed while it started.
+    /// Returns the process of this number and starts it if needed; `None` if it crashed during its start.
     async fn process(&mut self, number: usize) -> Option<&Process> {
         self.bury(number);
         if self.processes[number].is_none() {
@@ -321,7 +321,7 @@ impl World {
         self.processes[number].as_ref()
     }
 
-    /// What a process had in memory is gone.
+    /// Ends a process: the contents of its memory are lost.
     fn bury(&mut self, number: usize) {
         self.processes[number].take_if(|process| process.store.has_crashed());
     }
@@ -339,7 +339,7 @@ impl World {
         let store = FaultyStore::new(self.store.clone()).with_rates(seed, rates);
         let store = Arc::new(store.with_crash_in(self.rng.u64(1..300)));
         let kitchen = self.builder(Arc::clone(&store), seed).start().await;
-        // Each process sees the log from its own beginning.
+        // Each process has a projection in memory, which reads the log from the beginning.
         kitchen.ok().map(|kitchen| Process { store, kitchen })
     }
 
@@ -353,7 +353,7 @@ impl World {
             .with_ids(ids)
     }
 
-    /// What must hold when everything is over.
+    /// Checks the invariants after the last command.
     async fn end(mut self) -> Vec<StoredEvent> {
         let survivors = std::mem::take(&mut self.processes).into_iter().flatten();
         for Process { store, kitchen } in survivors.filter(|process| !process.store.has_crashed()) {
@@ -425,7 +425,7 @@ impl World {
     }
 }
 
-/// Every timer that was neither cancelled nor replaced was due once, and none was early.
+/// Checks that every timer that was neither cancelled nor replaced was due once, and none was early.
 fn assert_looked_after(log: &LogPage) {
     let mut last = BTreeMap::new();
     let mut scheduled = BTreeMap::new();

@@ -1,7 +1,7 @@
-//! How the files of this crate depend on each other: in no circle, and reports on nothing but the contract of stores.
+//! Checks the dependencies between the files of this crate: there is no cycle, and reports depend on the store contract only.
 //!
-//! A file depends on the file in which what it names is defined, whatever re-exports lie in between. Parent and child modules
-//! may name each other: they are read together. Tests within a file do not count.
+//! A file depends on the files that define the items it names, whatever re-exports are in between. Parent and child modules may
+//! name each other, because they are read together. Tests within a file do not count.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -12,14 +12,14 @@ use syn::{Item, ItemMod, ItemUse, UseTree, Visibility};
 /// The path of a module within its crate; empty for the crate itself.
 type ModulePath = Vec<String>;
 
-/// One file.
+/// A source file.
 #[derive(Default)]
 struct Module {
-    /// The paths it names, in uses and elsewhere.
+    /// The paths that the file names, in `use` items and elsewhere.
     named: Vec<Vec<String>>,
-    /// What each use brings into scope, by its name.
+    /// The path behind each name that a `use` item brings into scope.
     brought: BTreeMap<String, Vec<String>>,
-    /// The modules of which it hands everything on.
+    /// The modules that the file re-exports with `*`.
     globs: Vec<Vec<String>>,
     defined: BTreeSet<String>,
 }
@@ -60,7 +60,7 @@ impl Crate {
         Self(modules)
     }
 
-    /// The file in which `named` is defined, as seen from `from`; `None` if it is of another crate, or unknown.
+    /// Returns the file that defines `named`, as seen from `from`; `None` if it belongs to another crate, or is unknown.
     fn file_of(&self, from: &ModulePath, named: &[String], hops: usize) -> Option<ModulePath> {
         let first = named.first()?;
         let (mut module, mut rest) = match first.as_str() {
@@ -105,7 +105,7 @@ impl Crate {
             .contains_key(&[module.as_slice(), &[name.to_owned()]].concat())
     }
 
-    /// For each file the other files that it depends on, but for its parents and children.
+    /// Returns the dependencies of each file, without its parents and children.
     fn dependencies(&self) -> BTreeMap<&ModulePath, BTreeSet<ModulePath>> {
         let of = |(path, module): (&ModulePath, &Module)| {
             let files = module
@@ -122,10 +122,10 @@ impl Crate {
             .collect()
     }
 
-    /// A circle of files that depend on each other, if there is one.
+    /// Returns a cycle of files, if there is one.
     fn circle(&self) -> Option<Vec<ModulePath>> {
         let mut dependencies = self.dependencies();
-        // What depends on nothing that is left is in no circle.
+        // A file without remaining dependencies is in no cycle.
         loop {
             let left: BTreeSet<_> = dependencies.keys().map(|path| (*path).clone()).collect();
             dependencies
@@ -186,7 +186,7 @@ impl Module {
         }
     }
 
-    /// A file that hands something on does not depend on it.
+    /// Adds a `use` item. A re-export is not a dependency.
     fn take(&mut self, name: String, path: Vec<String>, is_public: bool) {
         if !is_public {
             self.named.push(path.clone());

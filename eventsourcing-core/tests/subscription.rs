@@ -1,4 +1,4 @@
-//! Subscriptions: catch up, wait for more, survive outages, end when told to.
+//! Subscriptions: they catch up, wait for new events, survive outages, and end on demand.
 #![allow(clippy::unwrap_used)]
 
 mod domain;
@@ -171,7 +171,7 @@ async fn the_next_page_is_read_before_it_is_asked_for_and_only_that() {
     );
     for (asked, read) in [(1, 2), (2, 3), (3, 4), (4, 4)] {
         pages.next().await.unwrap();
-        // Whoever deals with a page without a pause keeps nobody from reading the next one.
+        // A reader that processes a page without a pause does not keep the next page from being read ahead.
         assert_eq!(
             store.calls(Operation::ReadLog),
             read,
@@ -194,7 +194,7 @@ async fn dropping_the_future_of_the_next_page_loses_nothing() {
             Some(page) => page,
             None => {
                 dropped += 1;
-                assert_eq!(pages.after(), after, "nobody has got it yet");
+                assert_eq!(pages.after(), after, "the page is not returned yet");
                 pages.next().await
             }
         };

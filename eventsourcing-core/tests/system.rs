@@ -1,4 +1,4 @@
-//! Systems: followers catch up, stop where they fail, go on where they stopped, and never do anything twice.
+//! Systems: followers catch up, stop at failures, continue where they stopped, and process no event twice.
 #![allow(clippy::unwrap_used)]
 
 mod domain;
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use domain::{
-    FAILS_ON, Jar, JarEvent, Jars, MendedPantry, NotEnough, PANICS_ON, Pantry, Shelf, ShelfEvent,
+    FAILS_ON, FixedPantry, Jar, JarEvent, Jars, NotEnough, PANICS_ON, Pantry, Shelf, ShelfEvent,
     Shelves, shelf,
 };
 use eventsourcing_core::snapshot::never;
@@ -38,13 +38,13 @@ async fn fill(pantry: &Pantry, beans: u32) -> Id<Jar> {
         .unwrap()
 }
 
-/// What the shelf holds, and how many changes that took.
+/// Returns the beans of the shelf and the number of its changes.
 async fn on_the_shelf(pantry: &Pantry) -> (i64, u64) {
     let shelf = pantry.shelves.app.find(shelf()).await.unwrap();
     shelf.map_or((0, 0), |shelf| (shelf.beans, shelf.changes))
 }
 
-/// Everything there is, in order and once.
+/// Checks that the projection has seen every event once and in order.
 async fn assert_seen_all(pantry: &Pantry) {
     let page = pantry
         .jars
@@ -208,11 +208,11 @@ async fn a_failing_event_stops_its_follower_visibly_and_loses_nothing() {
         assert_eq!(seen.state.to_string(), "running");
         assert!(within_seconds(pantry.stop()).await.is_err());
 
-        let mended = MendedPantry::start(store, runner).await.unwrap();
-        within_seconds(mended.wait_until_caught_up()).await.unwrap();
-        let shelf = mended.shelves.app.load(shelf()).await.unwrap();
+        let fixed = FixedPantry::start(store, runner).await.unwrap();
+        within_seconds(fixed.wait_until_caught_up()).await.unwrap();
+        let shelf = fixed.shelves.app.load(shelf()).await.unwrap();
         assert_eq!((shelf.beans, shelf.changes), (3 + i64::from(bad), 3));
-        within_seconds(mended.stop()).await.unwrap();
+        within_seconds(fixed.stop()).await.unwrap();
     }
 }
 
@@ -231,9 +231,9 @@ async fn an_outage_delays_followers_and_nothing_else() {
         (Operation::WaitBeyond, Fault::Unavailable),
     ] {
         faulty.fail_next(operation, fault);
-        // Written past the fault, so that it is the follower that meets it.
+        // The write goes to the wrapped store, so that the fault hits the follower.
         let jars = eventsourcing_core::Application::new("jars", memory.clone());
-        // And that it has to load the shelf again.
+        // The policy must load the shelf again.
         let change = |_: &Shelf| Ok::<_, Infallible>(ShelfEvent::Changed { by: 0 });
         jars.update(shelf(), change).await.unwrap();
         jars.save(&mut Root::<Jar>::create(JarEvent::Filled { beans: 1 }))
@@ -513,7 +513,7 @@ async fn a_failure_that_passes_is_retried_and_visible_meanwhile() {
     }
 }
 
-/// A projection that fails until it is in a good mood.
+/// A projection that fails until its mood is good.
 #[derive(Default)]
 struct Mood(AtomicBool);
 
@@ -564,7 +564,7 @@ async fn whoever_wrote_can_wait_for_what_comes_of_it() {
                 assert!(pantry.seen.0.lock().unwrap().contains(&receipt.position));
             }
         }
-        // What it does not take it has dealt with, too.
+        // Events that it does not need count as processed, too.
         let mut shelf = Root::<Shelf>::create(ShelfEvent::Built);
         let receipt = ours.shelves.app.save(&mut shelf).await.unwrap();
         ours.wait_for(&receipt, "shelves", TIMEOUT).await.unwrap();
@@ -625,7 +625,7 @@ async fn a_receipt_of_one_log_is_enough_for_a_follower_of_several() {
     assert!(pantry.seen.0.lock().unwrap().len() >= 10);
 }
 
-/// Tells where an event stands.
+/// A policy that records the version and position of each event on the shelf.
 struct Places;
 
 impl From<Application> for Places {

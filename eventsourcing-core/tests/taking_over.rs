@@ -1,4 +1,4 @@
-//! What a policy has changed need not be loaded for the next events, and nothing comes of it if others have changed it since.
+//! Aggregates that a policy has changed are carried over to the next events without a load, and stale ones change nothing.
 #![allow(clippy::unwrap_used)]
 
 mod domain;
@@ -14,14 +14,14 @@ use eventsourcing_core::{
     UnitOfWork,
 };
 
-/// A jar with so many beans makes the policy only look at the shelf.
+/// The number of beans of a jar for which the policy only reads the shelf.
 const LOOKS: u32 = 1_000;
-/// With so many, it also requires that the shelf holds some.
+/// The number for which it also requires beans on the shelf.
 const REQUIRES: u32 = 1_001;
-/// With so many, it panics if the shelf holds none.
+/// The number for which it panics if the shelf is empty.
 const PANICS: u32 = 1_002;
 
-/// Keeps the shelf, and writes down on a list what it has seen there.
+/// A policy that counts beans on the shelf, and lists the states it has read.
 struct Keeper {
     app: Application,
 }
@@ -84,7 +84,7 @@ struct Pantry {
     keeper: Keeper,
 }
 
-/// A pantry whose policy deals with each jar before the next one is filled.
+/// A pantry whose policy processes each jar before the next one is filled.
 async fn start() -> (Arc<FaultyStore<MemoryStore>>, RunningSystem<Pantry>) {
     start_on(FaultyStore::new(MemoryStore::new())).await
 }
@@ -108,9 +108,9 @@ async fn fill(pantry: &Pantry, beans: u32) {
         .unwrap();
 }
 
-/// Puts beans on the shelf past the policy, as another process would.
+/// Puts beans on the shelf without the policy, as another process would.
 async fn change_past(store: &Arc<FaultyStore<MemoryStore>>, by: i64) {
-    let app = Application::new("somebody else", Arc::clone(store) as Arc<dyn EventStore>);
+    let app = Application::new("another", Arc::clone(store) as Arc<dyn EventStore>);
     app.update(shelf(), |_: &Shelf| {
         Ok::<_, Infallible>(ShelfEvent::Changed { by })
     })

@@ -1,4 +1,4 @@
-//! Timers of policies: they are due in time and in order, once, whatever happens in between.
+//! Timers of policies: each is due in time, in order and once, also after crashes, failures and new releases.
 #![allow(clippy::unwrap_used)]
 
 mod manual_time;
@@ -49,14 +49,14 @@ async fn within_seconds<T>(future: impl Future<Output = T>) -> T {
         .expect("within 20 seconds")
 }
 
-/// Sets the clock and has everything done that is due by then.
+/// Sets the clock and waits until all due timers are processed.
 async fn at(second_: u64, system: &RunningSystem<BellTower>, clock: &ManualClock) -> Vec<String> {
     clock.set(second(second_));
     system.wait_until_caught_up().await.unwrap();
     texts(&system.bells.app).await
 }
 
-/// How many timers there are, and when the next one is due.
+/// Returns the number of pending timers and the time of the next one.
 async fn pending(system: &RunningSystem<BellTower>) -> (u64, Option<Timestamp>) {
     let health = system.health().await.unwrap();
     (health.followers[0].timers, health.followers[0].next_due)
@@ -163,7 +163,7 @@ async fn what_one_page_schedules_replaces_and_cancels_counts_as_it_ends() {
     let store = MemoryStore::new();
     let clock = ManualClock::new();
 
-    // Nobody follows yet, so that all of it is one page.
+    // No follower runs yet, so that all events are one page.
     let wishes = Wishes {
         app: Application::new("wishes", store.clone()),
     };
@@ -354,7 +354,7 @@ async fn a_follower_that_retries_deals_with_the_timer_when_the_cause_has_passed(
     assert!(system.health().await.unwrap().is_healthy());
 }
 
-/// The next release: its timers say how loud a bell rings.
+/// The next release, whose timers have the loudness of a bell.
 mod next_release {
     use eventsourcing_core::{ApplicationError, Due, Timers};
     use serde::{Deserialize, Serialize};
@@ -439,7 +439,7 @@ mod next_release {
 
     pub(crate) type Release = RunningSystem<BellTower>;
 
-    /// The next release where the first one has scheduled timers "1" to "3", all of which are due.
+    /// Starts the next release on a store in which the first one has scheduled timers "1" to "3", all of which are due.
     pub(crate) async fn after_the_first(
         runner: Runner,
         on_failure: OnFailure,
@@ -536,7 +536,10 @@ async fn parked_timers_are_retried_edited_and_discarded_and_it_is_recorded() {
                 .is_none()
         );
         assert_eq!(texts(&system.bells.app).await, ["edited 7"]);
-        parking.discard_timer("2", "nobody listens").await.unwrap();
+        parking
+            .discard_timer("2", "it is not needed")
+            .await
+            .unwrap();
         assert_eq!(parking.timers().await.unwrap().len(), 1);
 
         let records = parking.timer_records().await.unwrap();
@@ -550,7 +553,7 @@ async fn parked_timers_are_retried_edited_and_discarded_and_it_is_recorded() {
         let ann = "ann".to_owned();
 
         let dropped = ParkingAction::Dropped {
-            reason: "nobody listens".into(),
+            reason: "it is not needed".into(),
         };
         let expected = [
             ("1", &ann, &failed),
@@ -693,7 +696,7 @@ async fn a_timer_that_fails_or_panics_is_parked_and_stays_so_over_a_restart() {
     assert!(system.verify().await.unwrap().agrees());
 }
 
-/// Schedules what nobody declared.
+/// A policy that schedules timers without declaring them.
 struct Undeclared {
     app: Application,
 }
@@ -1078,7 +1081,7 @@ async fn a_scenario_notices_a_timer_that_is_missing() {
     let _ = scenario.then_timer("coffee", second(1), Text("tea".into()));
 }
 
-/// As [`Bells`], but the bells have the names of their keys.
+/// A policy like [`Bells`] whose bells are named by their keys.
 struct Named(Bells);
 
 impl From<Application> for Named {

@@ -1,4 +1,4 @@
-//! What operators see: retries, and followers that stop.
+//! Log lines for operators: retries, and followers that stop.
 #![allow(clippy::unwrap_used)]
 
 mod domain;
@@ -12,7 +12,7 @@ use eventsourcing_core::testing::{Fault, FaultyStore, Operation};
 use eventsourcing_core::{Application, Id, RetryPolicy, Runner};
 use tracing::subscriber::DefaultGuard;
 
-/// Everything that this thread logs.
+/// A recorder of all log lines of this thread.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
 

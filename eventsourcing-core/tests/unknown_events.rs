@@ -1,5 +1,5 @@
-//! Events that a newer release has written: who does not need them passes over, who needs them waits for that release, and
-//! nobody skips a fact.
+//! Events of a newer release: a follower that does not need them skips them, one that needs them waits for that release, and
+//! none skips an event it needs.
 #![allow(clippy::unwrap_used)]
 
 use std::convert::Infallible;
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 const LEASE: Duration = Duration::from_millis(600);
 
-/// What both releases have.
+/// The shelf, the same in both releases.
 #[derive(Aggregate, Serialize, Deserialize)]
 struct Shelf {
     changes: u64,
@@ -95,7 +95,7 @@ macro_rules! release {
                 pub(crate) jars: App,
                 #[application(aggregates(Shelf), follows(jars: Jar))]
                 pub(crate) shelves: App,
-                /// Needs what both releases know.
+                /// A projection that needs the events that both releases know.
                 #[projection(follows(jars: Jar(Filled)))]
                 pub(crate) filled: Names,
                 #[projection(follows(jars: Jar))]
@@ -240,7 +240,7 @@ async fn who_names_what_it_needs_passes_over_the_rest_and_who_needs_all_waits() 
     );
     pantry.stop().await.unwrap();
 
-    // The newer release goes on where the older one waits, and everything is dealt with once.
+    // The newer release continues where the older one waits, and each event is processed once.
     let pantry = new::start(&store, Runner::inline(), 1).await;
     pantry.wait_until_caught_up().await.unwrap();
     assert_eq!(changes(&store).await, 7);
@@ -270,7 +270,7 @@ async fn a_process_with_the_newer_release_takes_over_from_one_that_waits() {
         until("the old release waits", waits).await;
         assert!(
             changes(&store).await >= 2,
-            "what it knows it has dealt with"
+            "it has processed the events it knows"
         );
 
         let new = new::start(&store, runner, partitions).await;

@@ -1,4 +1,4 @@
-//! Whoever has not dealt with each event once is found, and the event is named; nobody else is suspected.
+//! `verify` finds each follower that has not processed every event once, names the event, and suspects no other follower.
 #![allow(clippy::unwrap_used)]
 
 mod domain;
@@ -18,7 +18,7 @@ use eventsourcing_core::{
 };
 use lying_store::{Flaw, LyingStore, log};
 
-/// Reacts to nothing, in any number of partitions.
+/// A policy that reacts to no event, in any number of partitions.
 struct Calm(#[expect(dead_code, reason = "a policy has an application")] Application);
 
 impl From<Application> for Calm {
@@ -35,7 +35,7 @@ impl Policy<Jar> for Calm {
     }
 }
 
-/// Followers to which a hundred thousand events are little.
+/// A system whose followers process a hundred thousand events quickly.
 #[derive(System)]
 struct Larder {
     #[expect(dead_code, reason = "it is followed")]
@@ -47,7 +47,7 @@ struct Larder {
     seen: Seen,
 }
 
-/// So many events of jars, and nobody who follows them yet.
+/// A store with this number of events of jars, which no follower has processed yet.
 async fn store_with(jars: usize, events_each: usize) -> LyingStore {
     let store = MemoryStore::new();
     let app = Application::new("jars", store.clone());
@@ -59,7 +59,7 @@ async fn store_with(jars: usize, events_each: usize) -> LyingStore {
     LyingStore::new(store)
 }
 
-/// Followers that have dealt with what they were told.
+/// Starts the followers and waits until they have processed all events they get.
 async fn caught_up(store: &LyingStore) -> RunningSystem<Pantry> {
     let pantry = Pantry::start(store.clone(), Runner::inline())
         .await
@@ -88,7 +88,7 @@ async fn an_event_that_is_dropped_doubled_or_swapped_is_found_and_named_from_eac
         for kind in 0..3 {
             let store = store_with(6, 50).await;
             let mut events = log(&store).await;
-            // Whoever is not told of the last event has not passed it either: it is not lost, but still to come.
+            // A follower that does not get the last event is not beyond it either: the event is not lost, but still to come.
             events.pop();
             let event = rng.usize(..events.len());
             let other = rng.usize(..events.len() - 1);
@@ -237,7 +237,7 @@ async fn what_cannot_be_named_is_counted() {
     );
 }
 
-/// Events that do not belong where they came are looked for in the whole log.
+/// An added event may come from any place, so it is looked for in the whole log.
 #[tokio::test]
 async fn an_event_from_another_slice_that_came_besides_is_found() {
     let store = store_with(11, 1_000).await;
@@ -319,7 +319,7 @@ async fn write(app: Application) {
     }
 }
 
-/// Those up to which all partitions have come are compared together, the rest one by one.
+/// Slices that all partitions have passed are compared together, the others one by one.
 #[tokio::test]
 async fn the_partition_that_lost_an_event_is_named() {
     let store = store_with(250, 100).await;

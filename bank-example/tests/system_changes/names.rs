@@ -13,7 +13,7 @@ use eventsourcing::{
 };
 use jiff::Timestamp;
 
-use crate::domain::{Jar, Jars, MendedShelves, Shelf};
+use crate::domain::{FixedShelves, Jar, Jars, Shelf};
 use crate::systems::{Audit, Audits, Home, Pantry, finish};
 
 #[derive(System)]
@@ -23,7 +23,7 @@ struct Renamed {
     #[application(aggregates(Jar))]
     jars: Jars,
     #[application(aggregates(Shelf), follows(jars: Jar))]
-    racks: MendedShelves,
+    racks: FixedShelves,
 }
 
 /// The field has another name, the follower has not.
@@ -34,7 +34,7 @@ struct RenamedField {
     #[application(aggregates(Jar))]
     jars: Jars,
     #[application(name = "shelves", aggregates(Shelf), follows(jars: Jar))]
-    racks: MendedShelves,
+    racks: FixedShelves,
 }
 
 /// The shelves are gone, and there is something else.
@@ -55,7 +55,7 @@ struct Extended {
     #[application(aggregates(Jar))]
     jars: Jars,
     #[application(aggregates(Shelf), follows(jars: Jar))]
-    shelves: MendedShelves,
+    shelves: FixedShelves,
     #[application(aggregates(Audit), follows(jars: Jar))]
     audits: Audits,
 }
@@ -77,7 +77,7 @@ struct Copycat {
     #[application(aggregates(Jar))]
     jars: Jars,
     #[application(aggregates(Shelf), follows(jars: Jar))]
-    racks: MendedShelves,
+    racks: FixedShelves,
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -292,7 +292,7 @@ pub(crate) struct Pantry {
     #[application(aggregates(Jar))]
     pub(crate) jars: Jars,
     #[application(aggregates(crate::domain::Shelf), follows(jars: Jar))]
-    shelves: crate::domain::MendedShelves,
+    shelves: crate::domain::FixedShelves,
 }
 
 async fn forget(store: &dyn EventStore, follower: &str, upstream: LogId, prefix: &str) {

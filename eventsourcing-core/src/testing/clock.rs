@@ -1,4 +1,4 @@
-//! Time and ids for tests: [`ManualClock`] moves only when told to, [`SeededIds`] gives the same ids every time.
+//! Time and ids for tests: a [`ManualClock`] moves only by hand, and [`SeededIds`] are the same in every run.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use uuid::{Builder, Uuid};
 use super::Seed;
 use crate::{Clock, IdSource};
 
-/// A clock that stands still until it is moved. Clones are the same clock.
+/// A clock that stands still until a test moves it. Clones are the same clock.
 ///
 /// ```
 /// use std::time::Duration;
@@ -32,7 +32,7 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// Where every clock starts: the first second of the year 2020, UTC.
+    /// The start of every clock: the first second of the year 2020, UTC.
     pub const START: Timestamp = Timestamp::constant(1_577_836_800, 0);
 
     /// A clock that shows [`START`](Self::START).
@@ -76,13 +76,14 @@ impl Clock for ManualClock {
     }
 }
 
-/// Ids that look random and are the same for the same seed. Clones continue the same row of ids.
+/// Ids that look random and are the same for the same seed. Clones continue the same sequence.
 ///
 /// ```
 /// use eventsourcing_core::IdSource;
 /// use eventsourcing_core::testing::{Seed, SeededIds};
 ///
-/// let (one, same) = (SeededIds::new(Seed::new(1)), SeededIds::new(Seed::new(1)));
+/// let one = SeededIds::new(Seed::new(1));
+/// let same = SeededIds::new(Seed::new(1));
 /// let first = one.next_id();
 /// assert_eq!(first, same.next_id());
 /// assert_ne!(first, one.next_id());
@@ -94,7 +95,7 @@ pub struct SeededIds {
 }
 
 impl SeededIds {
-    /// The row of ids that belongs to `seed`.
+    /// Creates the sequence of ids of `seed`.
     #[must_use]
     pub fn new(seed: Seed) -> Self {
         Self {

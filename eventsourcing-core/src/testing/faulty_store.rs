@@ -1,4 +1,4 @@
-//! [`FaultyStore`]: a store that fails where a test wants it to, to see what the program above does about it.
+//! [`FaultyStore`]: a store that fails on demand, for tests of the reaction of a program.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,10 +16,10 @@ use crate::store::{
     Receipt, StoreError, StoredEvent, StreamId, StreamQuery, Version, VisibleLog, Written,
 };
 
-/// How often a log that is held back is looked at.
+/// The poll interval of waits on a log that is held back.
 const LOOK_INTERVAL: Duration = Duration::from_millis(1);
 
-/// What a store can be asked to do.
+/// An operation of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
     /// [`EventStore::append`].
@@ -58,42 +58,42 @@ pub enum Operation {
     WaitBeyond,
 }
 
-/// What goes wrong.
+/// A fault of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The store cannot be reached: [`StoreError::Unavailable`], which says that nothing was written, and nothing is done.
+    /// The store is not reachable: [`StoreError::Unavailable`], which says that nothing was written. The operation is not carried
+    /// out.
     Unavailable,
-    /// The operation is carried out, and the reply is lost: [`StoreError::Unavailable`] all the same, which says that it is not
-    /// known whether anything was written.
+    /// The operation is carried out, and the reply is lost: [`StoreError::Unavailable`], which says that it is not known if anything
+    /// was written.
     LostReply,
-    /// Somebody else was first: [`StoreError::Conflict`] on the first stream of an append, and nothing is written.
-    /// The actual version is what a reload will show. Where there is no stream to conflict, as
-    /// [`Unavailable`](Self::Unavailable).
+    /// Another writer was first: [`StoreError::Conflict`] on the first stream of an append, and nothing is written. The actual
+    /// version is the one that a reload shows. Without a stream to conflict on, the same as [`Unavailable`](Self::Unavailable).
     Conflict,
-    /// The operation begins only after this time, and then goes well.
+    /// The operation begins after this time, and then succeeds.
     Delay(Duration),
 }
 
-/// How often each kind of fault strikes at random, as a share of all calls from 0 to 1. They are tried in this order.
+/// The rates of random faults, as shares of all calls from 0 to 1. The kinds are tried in this order.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct FaultRates {
-    /// Of [`Fault::Unavailable`].
+    /// The rate of [`Fault::Unavailable`].
     pub unavailable: f64,
-    /// Of [`Fault::LostReply`].
+    /// The rate of [`Fault::LostReply`].
     pub lost_reply: f64,
-    /// Of [`Fault::Conflict`]; strikes appends only.
+    /// The rate of [`Fault::Conflict`], among appends only.
     pub conflict: f64,
-    /// Of [`Fault::Delay`].
+    /// The rate of [`Fault::Delay`].
     pub delay: f64,
     /// The longest delay.
     pub delay_max: Duration,
-    /// Of reads of the log that see no further than an earlier one did, as when other writers are slow to commit.
+    /// The rate of reads of the log that see no further than an earlier one, as if other writers were slow to commit.
     pub late: f64,
 }
 
 /// Wraps a store and makes some of its operations fail: those named by a script, and others at random from a seed.
 ///
-/// It counts the calls of each operation, and can be switched off to look at what was done.
+/// The store counts the calls of each operation, and its faults can be switched off to inspect the result.
 ///
 /// ```
 /// use eventsourcing_core::store::{Append, CodecId, CommandId, EventStore, Expected, MemoryStore, NewEvent, StreamId};
@@ -130,17 +130,17 @@ struct Plan {
     calls: HashMap<Operation, u64>,
     script: HashMap<(Operation, u64), Fault>,
     rates: FaultRates,
-    /// How many calls are left before the crash.
+    /// The number of calls until the crash.
     life: Option<u64>,
-    /// How far reads of the log have seen.
+    /// The position up to which reads of the log have seen.
     seen: Position,
-    /// They see no further.
+    /// `true` while reads see no further than `seen`.
     is_held_back: bool,
     rng: fastrand::Rng,
 }
 
 impl<S: EventStore> FaultyStore<S> {
-    /// Around `store`, without any fault yet.
+    /// Wraps `store`, without any fault.
     pub fn new(store: S) -> Self {
         let rng = Seed::new(0).rng(0);
         let plan = Plan {
@@ -166,7 +166,7 @@ impl<S: EventStore> FaultyStore<S> {
         self
     }
 
-    /// Makes calls fail at random. One task that makes the same calls with the same seed meets the same faults.
+    /// Makes calls fail at random. A single task that makes the same calls with the same seed meets the same faults.
     #[must_use]
     pub fn with_rates(self, seed: Seed, rates: FaultRates) -> Self {
         {
@@ -177,15 +177,15 @@ impl<S: EventStore> FaultyStore<S> {
         self
     }
 
-    /// Lets whoever uses this store crash in its `nth` call, counted over all operations: that call is carried out, but
-    /// nobody hears of it, and later calls do not reach the store. Another one around the same store is the next process.
+    /// Simulates a crash of the process in its `nth` call, counted over all operations: that call is carried out and its reply is
+    /// lost, and later calls do not reach the store. Another `FaultyStore` around the same store is the next process.
     #[must_use]
     pub fn with_crash_in(self, nth: u64) -> Self {
         self.lock().life = Some(nth);
         self
     }
 
-    /// Whether the crash has happened.
+    /// Returns `true` after the crash.
     #[must_use]
     pub fn has_crashed(&self) -> bool {
         self.lock().life == Some(0)
@@ -203,29 +203,29 @@ impl<S: EventStore> FaultyStore<S> {
         plan.script.insert((operation, next), fault);
     }
 
-    /// From now on nothing fails. Calls are still counted.
+    /// Switches all faults off. Calls are still counted.
     pub fn switch_off(&self) {
         self.on.store(false, Ordering::SeqCst);
     }
 
-    /// From now on calls fail again as planned. Faults whose call has passed meanwhile are missed.
+    /// Switches the faults on again. Faults of calls that were made meanwhile are skipped.
     pub fn switch_on(&self) {
         self.on.store(true, Ordering::SeqCst);
     }
 
-    /// From now on reads of the log see no further than `seen`, as while an append is under way whose position comes next:
-    /// later events can be loaded, and lie before the [newest position](EventStore::newest_position).
+    /// Makes reads of the log see no further than `seen`, as during an append of another process at the next position: later events
+    /// can be loaded, and are not beyond the [newest position](EventStore::newest_position).
     pub fn hold_back(&self, seen: Position) {
         let mut plan = self.lock();
         (plan.seen, plan.is_held_back) = (seen, true);
     }
 
-    /// From now on reads of the log see everything again.
+    /// Makes reads of the log see everything again.
     pub fn let_go(&self) {
         self.lock().is_held_back = false;
     }
 
-    /// How many times `operation` was called.
+    /// Returns the number of calls of `operation`.
     #[must_use]
     pub fn calls(&self, operation: Operation) -> u64 {
         self.lock()
@@ -235,12 +235,12 @@ impl<S: EventStore> FaultyStore<S> {
             .unwrap_or_default()
     }
 
-    /// The store inside, where nothing fails and nothing is counted.
+    /// Returns the wrapped store, which does not fail and counts nothing.
     pub fn inner(&self) -> &S {
         &self.store
     }
 
-    /// Counts a call, and fails or delays it as planned. The fault that remains strikes after the operation.
+    /// Counts a call, and fails or delays it as planned. A returned fault applies after the operation.
     async fn begin(&self, operation: Operation) -> Result<Option<Fault>, StoreError> {
         let fault = {
             let mut plan = self.lock();
@@ -260,7 +260,7 @@ impl<S: EventStore> FaultyStore<S> {
         }
     }
 
-    /// Returns what a reader sees of a page that knows that the log is decided up to `known`.
+    /// Returns the visible part of a page, for a reader that knows that the log is decided up to `known`.
     fn see(&self, mut page: LogPage, known: Position) -> LogPage {
         let end = self.lock().sight(page.ceiling).max(known.min(page.ceiling));
         page.events.retain(|event| event.position <= end);
@@ -303,7 +303,7 @@ impl Plan {
         scripted.or_else(|| self.random_fault(operation))
     }
 
-    /// Counts down to the crash.
+    /// Counts one call towards the crash and returns its fault.
     fn live_on(&mut self, fault: Option<Fault>) -> Option<Fault> {
         match &mut self.life {
             None => fault,
@@ -319,7 +319,7 @@ impl Plan {
         }
     }
 
-    /// How far a read of the log sees whose end is at `head`.
+    /// Returns the position up to which a read sees a log whose end is at `head`.
     fn sight(&mut self, head: Position) -> Position {
         if !self.is_held_back && self.rng.f64() >= self.rates.late {
             self.seen = self.seen.max(head);
@@ -327,7 +327,7 @@ impl Plan {
         self.seen.min(head)
     }
 
-    /// Whether reads see nothing after this position, whatever is there.
+    /// Returns `true` if reads are held back at or before this position.
     fn hides_after(&self, position: Position) -> bool {
         self.is_held_back && self.seen <= position
     }
@@ -360,9 +360,9 @@ impl Plan {
     }
 }
 
-/// The store cannot be reached, and the operation is not carried out.
+/// Returns the error of an operation that was not carried out.
 fn unavailable(operation: Operation) -> StoreError {
-    let reason = format!("{operation:?} is not carried out, as the test wants it");
+    let reason = format!("{operation:?} is not carried out, as the test demands");
     StoreError::Unavailable {
         reason,
         written: Written::Nothing,
@@ -371,8 +371,7 @@ fn unavailable(operation: Operation) -> StoreError {
 }
 
 fn lost_reply(operation: Operation) -> StoreError {
-    let reason =
-        format!("{operation:?} is carried out and the reply is lost, as the test wants it");
+    let reason = format!("{operation:?} is carried out and the reply is lost, as the test demands");
     StoreError::Unavailable {
         reason,
         written: Written::Unknown,
@@ -380,7 +379,7 @@ fn lost_reply(operation: Operation) -> StoreError {
     }
 }
 
-/// What the caller gets to hear of an operation that was carried out.
+/// Returns the reply to an operation that was carried out: its result, unless the reply is lost.
 fn reply<T>(
     operation: Operation,
     fault: Option<Fault>,
@@ -437,7 +436,7 @@ impl<S: EventStore> EventStore for FaultyStore<S> {
         )
     }
 
-    /// Also of what reads do not see yet.
+    /// Returns the position of the newest event, even if reads do not see it yet.
     async fn newest_position(&self) -> Result<Position, StoreError> {
         let fault = self.begin(Operation::NewestPosition).await?;
         reply(
@@ -559,12 +558,12 @@ impl<S: EventStore> EventStore for FaultyStore<S> {
         reply(Operation::WaitBeyond, fault, waited)
     }
 
-    /// Never fails.
+    /// Never fails, because it asks nothing of a server.
     async fn log_holders(&self) -> Result<Vec<LogHolder>, StoreError> {
         self.store.log_holders().await
     }
 
-    /// Never fails.
+    /// Never fails, because it asks nothing of a server.
     async fn acknowledged(&self) -> Result<Acknowledged, StoreError> {
         self.store.acknowledged().await
     }
@@ -577,7 +576,7 @@ impl<S: EventStore> EventStore for FaultyStore<S> {
         self.store.log_id()
     }
 
-    /// Where nothing fails: faults strike the store's own operations.
+    /// Returns the database of the wrapped store. Its transactions do not fail: faults apply to the operations above only.
     fn database(&self) -> Option<Arc<dyn Database>> {
         self.store.database()
     }

@@ -1,7 +1,7 @@
-//! What tests of event-sourced programs need: given/when/then, laws made from the types, a clock set by hand, ids from a
-//! seed, a store that fails on demand, and for those who write a store the suite that proves its promises.
+//! Tools for tests of event-sourced programs: given/when/then, laws made from the types, a manual clock, ids from a seed, a
+//! store that fails on demand, and the conformance suite for authors of stores.
 //!
-//! Nothing in here is used by programs that run in earnest: the feature `testing` belongs in `dev-dependencies`.
+//! No program needs these in production: the feature `testing` belongs in `dev-dependencies`.
 #![warn(missing_docs)]
 
 mod clock;

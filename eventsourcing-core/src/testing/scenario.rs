@@ -1,4 +1,4 @@
-//! Given, when, then: for aggregates and for policies. A test reads like the rule it checks.
+//! Given, when, then: tests of aggregates and of policies that read like the rules they check.
 #![allow(
     missing_debug_implementations,
     reason = "the steps of a test live for one expression"
@@ -23,7 +23,7 @@ use crate::{
     RecordedEvent, Root, Timers, UnitOfWork,
 };
 
-/// Starts a test of an aggregate. Implemented for every aggregate; import it to use it.
+/// Starts a test of an aggregate. Every aggregate implements this trait; import it to use it.
 ///
 /// ```
 /// use eventsourcing_core::testing::Scenario;
@@ -54,10 +54,10 @@ use crate::{
 ///     .then_rejected("it is empty");
 /// ```
 pub trait Scenario: Aggregate {
-    /// What has happened to the aggregate.
+    /// Starts with an aggregate that has these events.
     ///
     /// # Panics
-    /// If the events are not a history: see [`Root::create`].
+    /// The events are not a history: see [`Root::create`].
     #[track_caller]
     fn given(events: impl IntoEvents<Self::Event>) -> Given<Self> {
         Given {
@@ -65,7 +65,7 @@ pub trait Scenario: Aggregate {
         }
     }
 
-    /// Nothing has happened: the aggregate does not exist yet.
+    /// Starts without an aggregate.
     fn given_nothing() -> GivenNothing<Self> {
         GivenNothing { of: PhantomData }
     }
@@ -73,14 +73,14 @@ pub trait Scenario: Aggregate {
 
 impl<A: Aggregate> Scenario for A {}
 
-/// See [`Scenario::given`].
+/// A test with an existing aggregate: see [`Scenario::given`].
 #[must_use = "nothing is tested before `then`"]
 pub struct Given<A: Aggregate> {
     root: Root<A>,
 }
 
 impl<A: Aggregate> Given<A> {
-    /// What is asked of the aggregate.
+    /// Calls the decision under test.
     pub fn when<D: IntoEvents<A::Event>, E>(
         self,
         decide: impl FnOnce(&A) -> Result<D, E>,
@@ -93,14 +93,14 @@ impl<A: Aggregate> Given<A> {
     }
 }
 
-/// See [`Scenario::given_nothing`].
+/// A test without an aggregate: see [`Scenario::given_nothing`].
 #[must_use = "nothing is tested before `then`"]
 pub struct GivenNothing<A> {
     of: PhantomData<fn() -> A>,
 }
 
 impl<A: Aggregate> GivenNothing<A> {
-    /// What is asked.
+    /// Calls the decision under test.
     pub fn when<D: IntoEvents<A::Event>, E>(
         self,
         decide: impl FnOnce() -> Result<D, E>,
@@ -112,7 +112,7 @@ impl<A: Aggregate> GivenNothing<A> {
     }
 }
 
-/// What came of it.
+/// The outcome of a decision.
 #[must_use = "nothing is tested before `then`"]
 pub struct Then<A: Aggregate, E> {
     root: Option<Root<A>>,
@@ -120,10 +120,10 @@ pub struct Then<A: Aggregate, E> {
 }
 
 impl<A: Aggregate, E> Then<A, E> {
-    /// Exactly these events were decided on, in this order.
+    /// Checks that the decision returned exactly these events, in this order.
     ///
     /// # Panics
-    /// If it was anything else.
+    /// The outcome differs.
     #[track_caller]
     pub fn then(self, expected: impl IntoEvents<A::Event>) -> Decided<A>
     where
@@ -132,7 +132,7 @@ impl<A: Aggregate, E> Then<A, E> {
     {
         let events = match self.outcome {
             Ok(events) => events,
-            Err(refusal) => panic!("{} refused: {refusal:?}", A::NAME),
+            Err(rejection) => panic!("{} rejected: {rejection:?}", A::NAME),
         };
         assert_eq!(
             events,
@@ -146,10 +146,10 @@ impl<A: Aggregate, E> Then<A, E> {
         }
     }
 
-    /// It was not refused, and nothing happens.
+    /// Checks that the decision did not reject, and returned no event.
     ///
     /// # Panics
-    /// If it was anything else.
+    /// The outcome differs.
     #[track_caller]
     pub fn then_nothing(self)
     where
@@ -159,10 +159,10 @@ impl<A: Aggregate, E> Then<A, E> {
         self.then(Vec::new());
     }
 
-    /// It was refused, with this.
+    /// Checks that the decision rejected with this error.
     ///
     /// # Panics
-    /// If it was not.
+    /// The decision did not reject, or with another error.
     #[track_caller]
     pub fn then_rejected(self, expected: E)
     where
@@ -170,28 +170,28 @@ impl<A: Aggregate, E> Then<A, E> {
         E: Debug + PartialEq,
     {
         match self.outcome {
-            Err(refusal) => assert_eq!(
-                refusal,
+            Err(rejection) => assert_eq!(
+                rejection,
                 expected,
-                "the refusal of {} (left) and the one expected",
+                "the rejection of {} (left) and the one expected",
                 A::NAME
             ),
-            Ok(events) => panic!("{} did not refuse, but decided on {events:?}", A::NAME),
+            Ok(events) => panic!("{} did not reject, but decided on {events:?}", A::NAME),
         }
     }
 }
 
-/// The events were as expected.
+/// A decision whose events were as expected.
 pub struct Decided<A: Aggregate> {
     root: Option<Root<A>>,
     events: Vec<A::Event>,
 }
 
 impl<A: Aggregate> Decided<A> {
-    /// Looks at the state after the events.
+    /// Passes the state after the events to `check`.
     ///
     /// # Panics
-    /// If `check` does, or if nothing was decided about an aggregate that does not exist.
+    /// `check` panics, or there is no event and no aggregate.
     #[track_caller]
     pub fn then_state(self, check: impl FnOnce(&A)) {
         let root = match self.root {
@@ -205,7 +205,7 @@ impl<A: Aggregate> Decided<A> {
     }
 }
 
-/// A test of a policy: what it records in answer to events.
+/// A test of a policy: the events and timers that follow from events.
 ///
 /// ```
 /// # use eventsourcing_core::{Aggregate, ApplicationError, Application, Id, Policy, RecordedEvent, UnitOfWork, event};
@@ -230,7 +230,8 @@ impl<A: Aggregate> Decided<A> {
 /// use eventsourcing_core::testing::PolicyScenario;
 ///
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-/// let (jar, shelf) = (Id::<Jar>::new(), Id::<Shelf>::named("shelf"));
+/// let jar = Id::<Jar>::new();
+/// let shelf = Id::<Shelf>::named("shelf");
 /// PolicyScenario::<Keeper>::new()
 ///     .given(shelf, ShelfEvent::Built).await
 ///     .when(jar, JarEvent::Filled { beans: 3 }).await
@@ -239,7 +240,7 @@ impl<A: Aggregate> Decided<A> {
 /// # });
 /// ```
 ///
-/// A policy with [`Timers`] is asked which it has scheduled, and told that one is due:
+/// A test of a policy with [`Timers`] checks the scheduled timers, and makes them due:
 ///
 /// ```text
 /// PolicyScenario::<Reminders>::new()
@@ -253,19 +254,19 @@ impl<A: Aggregate> Decided<A> {
 pub struct PolicyScenario<P> {
     policy: P,
     app: Application,
-    /// The position of the last event that the policy was told of.
+    /// The position of the last event that the policy processed.
     upstream: Position,
-    /// How many events of each aggregate it was told of.
-    told: HashMap<StreamId, u64>,
+    /// The number of processed events of each aggregate.
+    processed: HashMap<StreamId, u64>,
     recorded: Vec<(StreamId, Vec<NewEvent>)>,
     timers: BTreeMap<String, Timer>,
-    /// The timers that were scheduled and not yet asked about.
+    /// The timers that were scheduled and not yet checked.
     scheduled: BTreeMap<String, Timer>,
     failure: Option<String>,
 }
 
 impl<P: From<Application>> PolicyScenario<P> {
-    /// A policy whose application has no events yet.
+    /// Creates a policy whose application has no events yet.
     pub fn new() -> Self {
         let app = Application::new("policy", MemoryStore::new());
         let policy = P::from(app.clone());
@@ -274,14 +275,14 @@ impl<P: From<Application>> PolicyScenario<P> {
         let timers = BTreeMap::new();
         let scheduled = BTreeMap::new();
 
-        let told = HashMap::new();
+        let processed = HashMap::new();
         let recorded = Vec::new();
 
         Self {
             policy,
             app,
             upstream,
-            told,
+            processed,
             recorded,
             timers,
             scheduled,
@@ -297,10 +298,10 @@ impl<P: From<Application>> Default for PolicyScenario<P> {
 }
 
 impl<P> PolicyScenario<P> {
-    /// What has happened in the policy's own application.
+    /// Adds an aggregate with these events to the policy's own application.
     ///
     /// # Panics
-    /// If the events are not a history: see [`Root::create`].
+    /// The events are not a history: see [`Root::create`].
     pub async fn given<A: Aggregate>(self, id: Id<A>, events: impl IntoEvents<A::Event>) -> Self {
         self.app
             .save(&mut Root::with_id(id, events))
@@ -309,8 +310,8 @@ impl<P> PolicyScenario<P> {
         self
     }
 
-    /// The policy is told of an event, after those it was told of before, and after what was given. Its version goes on from
-    /// what was given of its aggregate and told before. It was recorded at the first second of 1970.
+    /// Lets the policy process an event, after all earlier ones and after the given events. The version of the event continues those
+    /// of its aggregate. The event was recorded at the first second of 1970.
     pub async fn when<A: Aggregate>(mut self, id: Id<A>, event: A::Event) -> Self
     where
         P: Policy<A>,
@@ -335,7 +336,7 @@ impl<P> PolicyScenario<P> {
         self
     }
 
-    /// Counts one more event of the aggregate.
+    /// Counts one more event of the aggregate and returns its version.
     async fn next_version(&mut self, stream: StreamId) -> Version {
         let last = StreamQuery::new(stream.clone()).backwards().limit(1);
         let given = self
@@ -345,15 +346,15 @@ impl<P> PolicyScenario<P> {
             .await
             .expect("a store in memory");
         let given = given.first().map_or(0, |event| event.version.as_u64());
-        let told = self.told.entry(stream).or_default();
-        *told += 1;
-        Version::new(given + *told)
+        let processed = self.processed.entry(stream).or_default();
+        *processed += 1;
+        Version::new(given + *processed)
     }
 
-    /// A timer that was scheduled is due.
+    /// Makes a scheduled timer due.
     ///
     /// # Panics
-    /// If there is none of this key, or it was scheduled with something else than a [`Timers::Timer`].
+    /// There is no timer of this key, or it was scheduled with a payload of another type than [`Timers::Timer`].
     pub async fn when_due(mut self, key: impl Display) -> Self
     where
         P: Timers,
@@ -369,8 +370,8 @@ impl<P> PolicyScenario<P> {
             .unwrap_or_else(|error| panic!("{}", error_text(&error)));
         let mut work = UnitOfWork::new(self.app.clone(), TimerType::Any);
         work.begin_due(&timer);
-        let dealt_with = self.policy.due(&due, &mut work).await;
-        self.keep(work, dealt_with).await;
+        let processed = self.policy.due(&due, &mut work).await;
+        self.keep(work, processed).await;
         self
     }
 
@@ -413,14 +414,14 @@ impl<P> PolicyScenario<P> {
                 .store()
                 .append(append)
                 .await
-                .expect("nobody else writes to this store");
+                .expect("there is no other writer to this store");
         }
     }
 
-    /// A timer of this key is pending: it will be due at this time, and the policy will be told this.
+    /// Checks that a timer of this key is pending, with this time and payload.
     ///
     /// # Panics
-    /// If there is none, or another one.
+    /// There is no such timer, or it differs.
     #[track_caller]
     pub fn then_timer<T>(mut self, key: impl Display, at: Timestamp, expected: T) -> Self
     where
@@ -443,10 +444,10 @@ impl<P> PolicyScenario<P> {
         self
     }
 
-    /// No timer is pending: none was scheduled, or all of them were cancelled or due.
+    /// Checks that no timer is pending: none was scheduled, or all were cancelled or due.
     ///
     /// # Panics
-    /// If there is one.
+    /// A timer is pending.
     #[track_caller]
     pub fn then_no_timer(self) -> Self {
         self.assert_no_failure();
@@ -458,10 +459,10 @@ impl<P> PolicyScenario<P> {
         self
     }
 
-    /// Exactly these events were recorded for this aggregate, in this order.
+    /// Checks that exactly these events were recorded for this aggregate, in this order.
     ///
     /// # Panics
-    /// If it was anything else.
+    /// The outcome differs.
     #[track_caller]
     pub fn then<A>(mut self, id: Id<A>, expected: impl IntoEvents<A::Event>) -> Self
     where
@@ -484,10 +485,10 @@ impl<P> PolicyScenario<P> {
         self
     }
 
-    /// Nothing was recorded for any other aggregate, and no other timer was scheduled.
+    /// Checks that nothing was recorded for any other aggregate, and no other timer was scheduled.
     ///
     /// # Panics
-    /// If there was.
+    /// There are further events or timers.
     #[track_caller]
     pub fn then_nothing_else(self) {
         self.assert_no_failure();
@@ -508,10 +509,10 @@ impl<P> PolicyScenario<P> {
         );
     }
 
-    /// The policy failed, with an error whose text contains `expected`.
+    /// Checks that the policy failed with an error whose text contains `expected`.
     ///
     /// # Panics
-    /// If it did not.
+    /// The policy did not fail, or with another error.
     #[track_caller]
     pub fn then_failed(self, expected: &str) {
         match self.failure {

@@ -1,9 +1,9 @@
-//! [`Seed`]: what random tests draw from, so that a failure can be played again.
+//! [`Seed`]: the source of randomness of tests. The same seed repeats a failure.
 
 use std::env;
 use std::fmt;
 
-/// Where the randomness of a test comes from.
+/// The seed of a random test.
 ///
 /// ```
 /// use eventsourcing_core::testing::Seed;
@@ -16,7 +16,7 @@ use std::fmt;
 pub struct Seed(u64);
 
 impl Seed {
-    /// The environment variable that brings a seed back.
+    /// The environment variable with the seed of an earlier run.
     pub const VARIABLE: &str = "EVENTSOURCING_TEST_SEED";
 
     /// The seed with this number.
@@ -25,8 +25,8 @@ impl Seed {
         Self(seed)
     }
 
-    /// The seed in the variable [`EVENTSOURCING_TEST_SEED`](Self::VARIABLE), else a new one. It is printed, and
-    /// the test harness shows it when the test fails.
+    /// Returns the seed in the variable [`EVENTSOURCING_TEST_SEED`](Self::VARIABLE), or a new one. The seed is printed, and the test
+    /// harness shows it when the test fails.
     ///
     /// # Panics
     /// The variable holds something else than a number.
@@ -43,7 +43,7 @@ impl Seed {
         seed
     }
 
-    /// A generator for one of the tasks of a test: the same for the same seed and `task`.
+    /// Returns the generator of one task of a test. The same seed and `task` give the same numbers.
     #[must_use]
     pub fn rng(self, task: u64) -> fastrand::Rng {
         fastrand::Rng::with_seed(
@@ -52,7 +52,7 @@ impl Seed {
         )
     }
 
-    /// The number itself.
+    /// Returns the number.
     #[must_use]
     pub const fn as_u64(self) -> u64 {
         self.0
@@ -63,7 +63,7 @@ impl Seed {
         reason = "the harness keeps it back unless the test fails"
     )]
     fn print(self) {
-        eprintln!("to draw the same again: {self}");
+        eprintln!("to repeat this run: {self}");
     }
 }
 

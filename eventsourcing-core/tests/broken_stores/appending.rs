@@ -52,7 +52,7 @@ changes_appends! {
         append.streams.retain(|part| !part.events.is_empty());
     }
 
-    /// As a text column would.
+    /// Replaces invalid UTF-8, as a text column would.
     RepairsUtf8 = |append| {
         for event in append.streams.iter_mut().flat_map(|part| &mut part.events) {
             event.payload = String::from_utf8_lossy(&event.payload).into_owned().into_bytes();
@@ -75,7 +75,7 @@ changes_appends! {
         }
     }
 
-    /// As a table of receipts without a column for the kind.
+    /// Stores a rejection as a command that records nothing, as a table of receipts without a column for the kind would.
     TakesRejectionsForNothing = |append| {
         append.is_rejection = false;
     }
@@ -93,7 +93,7 @@ changes_appends! {
     }
 }
 
-/// Says that nothing was written where.
+/// A store whose receipts of appends have no position.
 #[derive(Default)]
 pub(crate) struct LosesTheReceipt;
 
@@ -129,7 +129,7 @@ impl Flaw for WritesStreamByStream {
     }
 }
 
-/// Stream by stream too, and whoever drops the future in between leaves a part.
+/// A store that appends stream by stream, so that a dropped future leaves a part.
 #[derive(Default)]
 pub(crate) struct WritesInSteps;
 
@@ -232,7 +232,7 @@ async fn check_expectations(store: &MemoryStore, append: &Append) -> Result<(), 
     Ok(())
 }
 
-/// Takes the version it has read for what the caller expects.
+/// A store that replaces `Expected::Any` by the version it has read, so that concurrent appends conflict.
 #[derive(Default)]
 pub(crate) struct ConflictsAtAnyVersion;
 
@@ -288,7 +288,7 @@ fn nothing_of(store: &MemoryStore, command_id: Option<CommandId>) -> Receipt {
     }
 }
 
-/// As a join with the events would.
+/// A store that finds no receipt of a command without events, as a join with the events would.
 #[derive(Default)]
 pub(crate) struct LosesReceiptsWithoutEvents;
 
@@ -349,7 +349,7 @@ lists_receipts! {
     ListsReceiptsBackwards = |store, after, limit| Ok(store.receipts(after, limit).await?.into_iter().rev().collect());
 }
 
-/// Carries a command out without remembering its id.
+/// A store that carries a command out without storing its id.
 pub(crate) async fn append_unnamed(
     store: &MemoryStore,
     append: Append,

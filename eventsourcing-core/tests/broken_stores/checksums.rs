@@ -21,8 +21,8 @@ macro_rules! counts {
 
         #[async_trait]
         impl Flaw for $flaw {
-            /// There is much to count, and only what is found must count.
-            const TIMEOUT: Duration = Duration::from_secs(60);
+        /// Counting many events takes time, and a timeout must not pass for a noticed flaw.
+        const TIMEOUT: Duration = Duration::from_secs(60);
 
             async fn checksums(&self, $store: &MemoryStore, $query: LogChecksumsQuery) -> Answer {
                 $answer

@@ -1,4 +1,4 @@
-//! Places that do not outlive their process as they should, or are opened wrongly.
+//! Places whose contents do not outlive their process, or that are opened wrongly.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -13,7 +13,7 @@ use eventsourcing_core::store::{
 use super::appending::append_unnamed;
 use super::flawed_store::{Flaw, Place, dawdle};
 
-/// Keeps the ids of commands in memory only.
+/// A store that keeps the ids of commands in memory only.
 #[derive(Default)]
 pub(crate) struct ForgetsCommandsInACrash {
     current: Mutex<HashSet<CommandId>>,
@@ -42,7 +42,7 @@ impl Flaw for ForgetsCommandsInACrash {
     }
 }
 
-/// Starts to count again where the last append began.
+/// A store that reuses the positions of the last append after each crash.
 #[derive(Default)]
 pub(crate) struct ReusesPositionsAfterACrash {
     crashes: AtomicU64,
@@ -63,7 +63,7 @@ impl Flaw for ReusesPositionsAfterACrash {
     }
 }
 
-/// Acknowledges what has not reached the disk.
+/// A store that acknowledges appends before they reach the disk.
 #[derive(Default)]
 pub(crate) struct LosesTheLastEvent {
     lost: Mutex<HashSet<Position>>,
@@ -134,7 +134,7 @@ impl Flaw for OpensNewerSchemas {
     }
 }
 
-/// Asks the caller to try again, which will never help.
+/// A store that returns `Unavailable` where a retry never helps.
 #[derive(Default)]
 pub(crate) struct BlamesTheConnection;
 
@@ -168,7 +168,7 @@ impl Flaw for MakesWhatMustExist {
     }
 }
 
-/// Refuses at first, but leaves behind what it has made until then.
+/// A store that refuses, but leaves behind the tables it has created.
 #[derive(Default)]
 pub(crate) struct MakesAndRefuses;
 
@@ -181,7 +181,7 @@ impl Flaw for MakesAndRefuses {
     }
 }
 
-/// Asks the caller to wait for a store that will never be there.
+/// A store that returns `Unavailable` for a store that does not exist.
 #[derive(Default)]
 pub(crate) struct WaitsForWhatIsMissing;
 

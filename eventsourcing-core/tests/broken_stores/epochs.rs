@@ -1,4 +1,4 @@
-//! Stores that mix up two lives of their log.
+//! Stores that mix up two epochs of their log.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,7 +10,7 @@ use eventsourcing_core::store::{
 
 use super::flawed_store::Flaw;
 
-/// Expected versions are all it looks at.
+/// A store that checks expected versions and ignores epochs.
 #[derive(Default)]
 pub(crate) struct AppendsInAnyEpoch;
 
@@ -27,7 +27,7 @@ impl Flaw for AppendsInAnyEpoch {
     }
 }
 
-/// Looks at the epoch of events, and not at that of the step.
+/// A store that checks the epoch of events, and not that of the step.
 #[derive(Default)]
 pub(crate) struct StepsInAnyEpoch;
 
@@ -43,7 +43,7 @@ impl Flaw for StepsInAnyEpoch {
     }
 }
 
-/// Does not look whether a command was carried out if it comes from an earlier epoch.
+/// A store that checks the epoch before it looks for the receipt of a repeated command.
 #[derive(Default)]
 pub(crate) struct ChecksEpochsFirst;
 
@@ -70,7 +70,7 @@ impl Flaw for ReadsInAnyEpoch {
     }
 }
 
-/// What was read once is taken for read for ever.
+/// A store whose ceilings and head never go back.
 #[derive(Default)]
 pub(crate) struct NeverGoesBack {
     highest: AtomicU64,
@@ -94,7 +94,7 @@ impl Flaw for NeverGoesBack {
     }
 }
 
-/// Knows of one life only.
+/// A store with one epoch only.
 #[derive(Default)]
 pub(crate) struct StaysInTheFirstEpoch;
 
@@ -150,7 +150,7 @@ impl Flaw for HidesTheEvent {
     }
 }
 
-/// Where there is no event it shows the next one.
+/// A store that shows the next event at a position without one.
 #[derive(Default)]
 pub(crate) struct ShowsTheNextEvent;
 
@@ -192,7 +192,7 @@ impl Flaw for EndsAtTheEvent {
     }
 }
 
-/// Waits for a position of whatever life.
+/// A store whose waits ignore the epoch.
 #[derive(Default)]
 pub(crate) struct WaitsOn;
 

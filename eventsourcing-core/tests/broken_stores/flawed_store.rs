@@ -1,4 +1,4 @@
-//! [`FlawedStore`]: a store in memory with one flaw, in a place that pretends to outlive its process.
+//! [`FlawedStore`]: a store in memory with one flaw, in a place that simulates a crash and a restart.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,7 @@ use eventsourcing_core::store::{
 };
 use eventsourcing_core::testing::conformance::{DurableFixture, Fixture, RevertingFixture};
 
-/// What is wrong with a store. Everything that is not redefined is right.
+/// The flaw of a store. Every method that is not redefined is correct.
 #[async_trait]
 pub(crate) trait Flaw: Default + Send + Sync + 'static {
     const TIMEOUT: Duration = Duration::from_secs(2);
@@ -146,7 +146,7 @@ pub(crate) trait Flaw: Default + Send + Sync + 'static {
         store.log_id()
     }
 
-    /// What is left undone, or done by mistake, when the process ends.
+    /// Breaks the store at the end of its process.
     async fn crash(&self, _store: &MemoryStore) {}
 
     async fn open(&self, place: &Place) -> Result<(), StoreError> {
@@ -158,7 +158,7 @@ pub(crate) trait Flaw: Default + Send + Sync + 'static {
     }
 }
 
-/// No flaw at all.
+/// A store without flaw.
 #[derive(Default)]
 pub(crate) struct Sound;
 
@@ -166,7 +166,7 @@ impl Flaw for Sound {
     const TIMEOUT: Duration = Duration::from_secs(60);
 }
 
-/// What a database would keep besides the store's own tables.
+/// The contents of a database besides the store's own tables.
 #[derive(Default)]
 pub(crate) struct Place {
     pub(crate) made: AtomicBool,
@@ -194,7 +194,7 @@ impl Place {
     }
 }
 
-/// Where flawed stores live.
+/// A place of flawed stores.
 pub(crate) struct Flawed<X> {
     store: MemoryStore,
     flaw: Arc<X>,
@@ -388,7 +388,7 @@ pub(crate) async fn version_of(store: &MemoryStore, stream: &StreamId) -> Versio
     events.last().map_or(Version::ZERO, |event| event.version)
 }
 
-/// Gives other tasks the time to come in between. Sleeping does so on a busy machine too, where yielding may not.
+/// Gives other tasks the time to interleave. Sleeping does so on a busy machine too, where yielding may not.
 pub(crate) async fn dawdle() {
     tokio::time::sleep(Duration::from_millis(1)).await;
 }

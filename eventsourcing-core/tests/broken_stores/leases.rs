@@ -12,7 +12,7 @@ use eventsourcing_core::store::{
 
 use super::flawed_store::{Flaw, dawdle};
 
-/// A store whose leases are changed by a function before they are asked for.
+/// A store whose requests for leases are changed by a function.
 macro_rules! changes_requests {
     ($($(#[$doc:meta])* $flaw:ident = |$request:ident| $change:block)*) => {$(
         $(#[$doc])*
@@ -33,7 +33,7 @@ changes_requests! {
     GivesToAll = |request| { request.holder = HolderId::from_uuid(uuid::Uuid::nil()); }
     RefusesRenewal = |request| { request.holder = HolderId::new(); }
     NeverExpires = |request| { request.duration = LeaseRequest::DURATION_MAX; }
-    /// All followers in all logs are one.
+    /// Treats all followers in all logs as one.
     LeasesTheStore = |request| {
         request.validate()?;
         (request.follower, request.upstream) = ("all".into(), LogId::from_uuid(uuid::Uuid::nil()));
@@ -43,7 +43,7 @@ changes_requests! {
     }
 }
 
-/// Keeps its own list, and looks at it some time before it writes to it.
+/// A store that keeps its own list, and reads it some time before it writes to it.
 #[derive(Default)]
 pub(crate) struct LooksThenGives(Mutex<HashMap<Name, HolderId>>);
 
@@ -91,7 +91,7 @@ impl Flaw for GivesEveryoneTheSameToken {
     }
 }
 
-/// The first duration counts for ever.
+/// A store that keeps the first duration forever.
 #[derive(Default)]
 pub(crate) struct ForgetsRenewals(Mutex<HashMap<HolderId, Lease>>);
 
@@ -135,7 +135,7 @@ impl Flaw for IgnoresTokens {
     }
 }
 
-/// Refuses the step, but keeps the events.
+/// A store that refuses the step, but keeps the events.
 #[derive(Default)]
 pub(crate) struct WritesPastTheLease;
 
@@ -171,7 +171,7 @@ impl Flaw for NeverReleases {
     }
 }
 
-/// Whatever token is shown.
+/// A store that releases a lease for any token.
 #[derive(Default)]
 pub(crate) struct ReleasesForAnybody;
 
@@ -208,7 +208,7 @@ impl Flaw for NamesNobody {
     }
 }
 
-/// Does not notice that a lease has ended.
+/// A store that shows a holder after the end of its lease.
 #[derive(Default)]
 pub(crate) struct NamesWhoeverWasLast(Mutex<HashMap<(Name, LogId), LeaseHolder>>);
 

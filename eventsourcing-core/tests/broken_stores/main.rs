@@ -1,6 +1,5 @@
-//! The conformance suite is put to the test itself: for each of its functions there is a store that breaks the
-//! promise, and the function must notice. Those of P32, which need a database, are put to the test by
-//! `eventsourcing-sqlite`.
+//! Tests of the conformance suite: for each of its functions there is a store that breaks the promise, and the function must
+//! notice. The functions of P32 need a database, so `eventsourcing-sqlite` tests them.
 #![cfg(feature = "testing")]
 
 mod appending;
@@ -27,7 +26,7 @@ use eventsourcing_core::testing::conformance::{
 
 use flawed_store::{Flaw, Flawed, Sound};
 
-/// Makes a test of each function of the suite: it must fail for all the stores named with it.
+/// Expands to a test for each function of the suite: the function must fail for all stores named with it.
 macro_rules! catches {
     ($($function:ident: [$($flaw:ty),+ $(,)?],)*) => {
         $(
@@ -194,7 +193,7 @@ catches! {
         [durability::MakesWhatMustExist, durability::MakesAndRefuses, durability::WaitsForWhatIsMissing],
 }
 
-/// A race may go well by chance, and so may a flaw in one go unnoticed: once in several rounds is enough.
+/// A flaw in a race may go unnoticed by chance, so one failure in several rounds is enough.
 const ROUNDS_MAX: usize = 5;
 
 async fn assert_caught<X: Flaw>(promise: Promise<Flawed<X>>) {
@@ -236,7 +235,7 @@ fn all_promises() -> Vec<Promise<Flawed<Sound>>> {
         .collect()
 }
 
-/// What the flawed stores are made of keeps every promise, so that it is the flaw that is noticed.
+/// The store below the flawed stores keeps every promise, so that a failure shows the flaw.
 mod sound {
     use super::flawed_store::{Flawed, Sound};
 

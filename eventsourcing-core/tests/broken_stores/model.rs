@@ -1,4 +1,4 @@
-//! The comparison with a model notices flawed stores too, and shows a short sequence of actions that leads to it.
+//! The comparison with a model notices flawed stores too, and shows a short sequence of actions that proves the flaw.
 
 use std::panic::catch_unwind;
 
@@ -7,10 +7,10 @@ use eventsourcing_core::testing::model::check_against_model;
 use super::flawed_store::{Flaw, Flawed, Sound};
 use super::{appending, notes, reading, snapshots, tracking};
 
-/// Of the 40 actions at most that the comparison draws, shrinking leaves about three.
+/// The longest accepted sequence. Shrinking leaves about three of the at most 40 generated actions.
 const ACTIONS_TO_SHOW_MAX: usize = 8;
 
-/// How many actions the shortest sequence has that was found.
+/// Returns the number of actions of the shortest sequence that was found.
 fn actions_to_notice<X: Flaw>() -> usize {
     let panic = catch_unwind(|| check_against_model::<Flawed<X>>(20_000));
     let panic = panic.expect_err("the flaw must be noticed");

@@ -1,4 +1,4 @@
-//! Stores that keep a follower's notes wrongly.
+//! Stores that keep the notes of followers wrongly.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use eventsourcing_core::store::{
 
 use super::flawed_store::{Flaw, dawdle};
 
-/// A store that changes the steps of appends before it makes them.
+/// A store whose steps are changed by a function.
 macro_rules! changes_steps {
     ($($(#[$doc:meta])* $flaw:ident = |$store:ident, $step:ident| $change:block)*) => {$(
         $(#[$doc])*
@@ -29,7 +29,7 @@ macro_rules! changes_steps {
     )*};
 }
 
-/// A store that changes what it is asked for when notes are read.
+/// A store whose queries of notes are changed by a function.
 macro_rules! changes_queries {
     ($($(#[$doc:meta])* $flaw:ident = |$store:ident, $query:ident| $answer:expr;)*) => {$(
         $(#[$doc])*
@@ -47,7 +47,7 @@ macro_rules! changes_queries {
 
 changes_steps! {
     IgnoresRevisions = |store, step| { step.revision = None; }
-    /// Refuses outdated revisions only where the follower moves.
+    /// Refuses outdated revisions only if the follower moves.
     ChecksRevisionsOfMovesOnly = |store, step| {
         if step.from == step.to {
             step.revision = None;
@@ -86,7 +86,7 @@ async fn all_notes(
         .await
 }
 
-/// Keeps the notes, and then perhaps refuses the rest.
+/// A store that keeps the notes before it checks the step.
 #[derive(Default)]
 pub(crate) struct NotesFirst;
 
@@ -113,7 +113,7 @@ impl Flaw for NotesFirst {
     }
 }
 
-/// Looks at the revision some time before it writes.
+/// A store that reads the revision some time before it writes.
 #[derive(Default)]
 pub(crate) struct ChecksRevisionsThenSteps;
 
@@ -147,13 +147,13 @@ impl Flaw for ChecksRevisionsThenSteps {
 }
 
 changes_queries! {
-    /// A step in place is none.
+    /// Does not count a step in place.
     CountsMovesOnly = |store, query| {
         let notebook = store.notes(query).await?;
         Ok(FollowerNotes { revision: Revision::new(notebook.position.as_u64()), ..notebook })
     };
     IgnoresPrefixes = |store, query| store.notes(NotesQuery { prefix: String::new(), ..query }).await;
-    /// `LIKE` does so, unless it is told otherwise.
+    /// Ignores case, as `LIKE` does by default.
     FoldsTheCaseOfPrefixes = |store, query| {
         let notebook = store.notes(NotesQuery { prefix: String::new(), limit: usize::MAX, ..query.clone() }).await?;
         let prefix = query.prefix.to_lowercase();
@@ -167,7 +167,7 @@ changes_queries! {
         Ok(notebook)
     };
     IgnoresTheLimit = |store, query| store.notes(NotesQuery { limit: usize::MAX, ..query }).await;
-    /// As JavaScript and some databases do.
+    /// Sorts by UTF-16, as JavaScript and some databases do.
     SortsByUtf16 = |store, query| {
         let everything = NotesQuery { after: String::new(), limit: usize::MAX, ..query.clone() };
         let notebook = store.notes(everything).await?;
@@ -176,7 +176,7 @@ changes_queries! {
         let after = sorted.into_iter().filter(|(key, _)| *key > utf16(&query.after));
         Ok(FollowerNotes { notes: after.take(query.limit).map(|(_, note)| note).collect(), ..notebook })
     };
-    /// The position some time before the notes.
+    /// Reads the position some time before the notes.
     ReadsInTwoSteps = |store, query| {
         let FollowerNotes { position, revision, .. } = store.notes(NotesQuery { limit: 0, ..query.clone() }).await?;
         dawdle().await;

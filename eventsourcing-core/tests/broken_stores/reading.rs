@@ -27,7 +27,7 @@ impl Flaw for LeavesOutTheEnd {
     }
 }
 
-/// A page ends at what this store calls the end of the log, whatever its reader knows.
+/// A store whose pages end at its own end of the log, although the reader knows a later one.
 #[derive(Default)]
 pub(crate) struct EndsWhereItSeesTheEnd;
 
@@ -38,7 +38,7 @@ impl Flaw for EndsWhereItSeesTheEnd {
     }
 }
 
-/// A page claims to reach what is decided, and lacks what its limit has cut off.
+/// A store whose pages claim to reach the decided end, and lack the events that the limit has cut off.
 #[derive(Default)]
 pub(crate) struct JumpsToWhatIsDecided;
 
@@ -52,7 +52,7 @@ impl Flaw for JumpsToWhatIsDecided {
     }
 }
 
-/// A limit backwards keeps the wrong end.
+/// A store that keeps the wrong end of a limited backwards read.
 #[derive(Default)]
 pub(crate) struct LimitsBeforeReversing;
 
@@ -140,7 +140,7 @@ impl Flaw for LoadsWithoutLimit {
     }
 }
 
-/// The snapshot that is looked up for the events may be newer than the one that is returned.
+/// A store that looks up the snapshot twice: the events may follow a newer one than the one returned.
 #[derive(Default)]
 pub(crate) struct LoadsInTwoSteps;
 
@@ -201,7 +201,8 @@ macro_rules! changes_pages {
         impl Flaw for $flaw {
             async fn read_log(&self, store: &MemoryStore, $query: LogQuery) -> Result<LogPage, StoreError> {
                 let mut page = store.read_log($query.clone()).await?;
-                let ($page, $head) = (&mut page, store.head().await?);
+                let $page = &mut page;
+                let $head = store.head().await?;
                 $change;
                 Ok(page)
             }
@@ -229,7 +230,7 @@ changes_pages! {
     }
 }
 
-/// As if the newest event had been given its position and not been committed yet: the ceiling passes it all the same.
+/// A store whose ceiling is beyond an event that has a position and is not committed yet.
 #[derive(Default)]
 pub(crate) struct ShowsTheNewestLate {
     written: Mutex<Option<Instant>>,
@@ -300,7 +301,7 @@ impl Flaw for HeadRunsAhead {
     }
 }
 
-/// As a sequence would that has been drawn from in vain.
+/// A store that counts positions reserved by failed appends, as a sequence does.
 #[derive(Default)]
 pub(crate) struct HeadCountsRefusedAppends {
     refused: AtomicU64,

@@ -1,4 +1,4 @@
-//! Stores whose receipts say what is not so.
+//! Stores with wrong receipts.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -10,7 +10,7 @@ use eventsourcing_core::store::{
 
 use super::flawed_store::Flaw;
 
-/// A store whose receipts are changed by a function, wherever they come from.
+/// A store whose receipts are changed by a function, in all operations.
 macro_rules! changes_receipts {
     ($($(#[$doc:meta])* $flaw:ident = |$receipt:ident| $change:block)*) => {$(
         $(#[$doc])*
@@ -56,14 +56,14 @@ changes_receipts! {
         receipt.log = LogId::UNKNOWN;
     }
 
-    /// As releases that knew no receipts of nothing.
+    /// Returns a receipt of nothing as a rejection, as releases without receipts of nothing did.
     TakesNothingForARejection = |receipt| {
         if receipt.kind == ReceiptKind::NothingRecorded {
             receipt.kind = ReceiptKind::Rejected;
         }
     }
 
-    /// As releases for which no event had no position.
+    /// Gives receipts without an event the position 0, as earlier releases did.
     AnswersAtZero = |receipt| {
         if receipt.kind != ReceiptKind::Recorded {
             receipt.position = Position::ZERO;
@@ -71,7 +71,7 @@ changes_receipts! {
     }
 }
 
-/// Keeps the kinds of receipts in memory only.
+/// A store that keeps the kinds of receipts in memory only.
 #[derive(Default)]
 pub(crate) struct ForgetsKindsInACrash {
     has_crashed: AtomicBool,
@@ -99,7 +99,7 @@ impl Flaw for ForgetsKindsInACrash {
     }
 }
 
-/// As a sequence would that has been drawn from in vain.
+/// A store whose newest position counts positions reserved in vain, as a sequence does.
 #[derive(Default)]
 pub(crate) struct NewestCountsRefusedAppends {
     refused: AtomicU64,
@@ -121,7 +121,7 @@ impl Flaw for NewestCountsRefusedAppends {
     }
 }
 
-/// Shows what was the newest one when it was last asked.
+/// A store that returns the newest position of the previous request.
 #[derive(Default)]
 pub(crate) struct NewestIsRemembered {
     last: AtomicU64,

@@ -100,7 +100,7 @@ impl Flaw for DropsSnapshotsBeyond {
     }
 }
 
-/// Gives away events that a snapshot covers, also to those who ask for no snapshot.
+/// A store that leaves out events that a snapshot covers, also in loads without a snapshot.
 #[derive(Default)]
 pub(crate) struct CannotDoWithout;
 

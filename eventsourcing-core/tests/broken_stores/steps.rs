@@ -7,7 +7,7 @@ use eventsourcing_core::store::{
 
 use super::flawed_store::{Flaw, dawdle};
 
-/// Takes the cut away from a step before the step is made.
+/// A store that drops the cut of a step.
 #[derive(Default)]
 pub(crate) struct IgnoresCuts;
 
@@ -24,7 +24,7 @@ impl Flaw for IgnoresCuts {
     }
 }
 
-/// Records the cut first, in an append of its own.
+/// A store that records the cut first, in an append of its own.
 #[derive(Default)]
 pub(crate) struct RecordsCutsOfRefusedSteps;
 
@@ -50,7 +50,7 @@ impl Flaw for RecordsCutsOfRefusedSteps {
     }
 }
 
-/// Looks at the cut, and makes the step a moment later.
+/// A store that reads the cut some time before it makes the step.
 #[derive(Default)]
 pub(crate) struct ChecksTheCutThenWrites;
 
@@ -84,7 +84,7 @@ impl Flaw for ChecksTheCutThenWrites {
             });
         }
         dawdle().await;
-        // Whether another step has recorded a cut meanwhile is not looked at again.
+        // The flaw: a cut that another step has recorded meanwhile is not checked.
         let recorded = store
             .notes(NotesQuery::new(follower, upstream, ""))
             .await?
@@ -96,7 +96,7 @@ impl Flaw for ChecksTheCutThenWrites {
     }
 }
 
-/// Forgets the last event with each step that names none.
+/// A store that forgets the last event at each step that names none.
 #[derive(Default)]
 pub(crate) struct ForgetsTheLastEvent;
 

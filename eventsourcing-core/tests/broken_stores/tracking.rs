@@ -54,7 +54,7 @@ async fn step_from_here(store: &MemoryStore, append: &mut Append) -> Result<(), 
     Ok(())
 }
 
-/// Takes every step for one that says that it goes back.
+/// A store that treats every step as one that may go back.
 #[derive(Default)]
 pub(crate) struct StepsBackUnasked;
 
@@ -73,7 +73,7 @@ impl Flaw for StepsBackUnasked {
     }
 }
 
-/// Stays where it is in a step that goes back.
+/// A store that ignores a step back.
 #[derive(Default)]
 pub(crate) struct NeverStepsBack;
 

@@ -8,7 +8,7 @@ use eventsourcing_core::store::{Epoch, EventStore, MemoryStore, Position, StoreE
 
 use super::flawed_store::Flaw;
 
-/// A notification that is lost and never made up for.
+/// A store that loses a notification and never polls.
 #[derive(Default)]
 pub(crate) struct NeverWakes;
 
@@ -58,7 +58,7 @@ impl Flaw for WaitsForTheNextEvent {
     }
 }
 
-/// Looks whether there is something new, and only then begins to listen.
+/// A store that checks for new events, and only then begins to listen.
 #[derive(Default)]
 pub(crate) struct LooksAwayBeforeWaiting;
 

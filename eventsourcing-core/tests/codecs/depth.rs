@@ -1,10 +1,10 @@
-//! The depth of values is limited: a stack overflow is no panic, and nothing can catch it.
+//! The depth of values is limited, because a stack overflow ends the process and cannot be caught.
 
 use eventsourcing_core::VALUE_DEPTH_MAX;
 
 use super::*;
 
-/// Types that serde reads by way of a buffer take the most of the stack.
+/// Types that serde reads through a buffer use the most stack.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind")]
 enum Tagged_ {
@@ -44,7 +44,7 @@ enum NestEvent {
     Json { nest: serde_json::Value },
 }
 
-/// Values with so many levels beneath that of the event.
+/// Returns values of this depth below the event.
 fn nested(levels: usize) -> [NestEvent; 5] {
     let tagged = (1..levels).fold(Tagged_::Leaf, |inner, _| Tagged_::Node {
         inner: Box::new(inner),
@@ -76,7 +76,7 @@ fn nested(levels: usize) -> [NestEvent; 5] {
     ]
 }
 
-/// On the stack that threads of tokio have.
+/// Runs `test` with the stack size of tokio's threads.
 fn on_a_usual_stack(test: impl FnOnce() + Send + 'static) {
     std::thread::Builder::new()
         .stack_size(2 * 1024 * 1024)
@@ -105,7 +105,7 @@ fn deepest_values_that_are_accepted_are_written_and_read_on_a_usual_stack() {
 #[test]
 fn deeper_values_are_refused_however_deep() {
     for levels in [VALUE_DEPTH_MAX + 1, 2_000] {
-        // To make and to drop such a value takes a stack, too.
+        // Making and dropping such a value needs stack, too.
         let test = move || {
             for event in nested(levels) {
                 for codec in CODECS {
@@ -132,7 +132,7 @@ fn deeper_values_are_refused_however_deep() {
     }
 }
 
-/// JSON and MessagePack of so many levels, as another program could have written them.
+/// Returns JSON and MessagePack of this depth, as another program could write them.
 fn stored_levels(levels: usize) -> Vec<StoredEvent> {
     let json = |begin: &str, middle: &str, end: &str, name| {
         let text = format!(
@@ -172,7 +172,7 @@ fn stored_levels(levels: usize) -> Vec<StoredEvent> {
     ]
 }
 
-/// The limits of the codecs themselves are wider than what is accepted, and count for what is read.
+/// The limits of the codecs themselves are wider than the limit of writes, and apply to reads.
 #[test]
 fn stored_bytes_of_any_depth_are_read_or_refused_on_a_usual_stack() {
     on_a_usual_stack(|| {

@@ -1,4 +1,4 @@
-//! Codecs: what comes back from each, what they have in common, and several in one store.
+//! Codecs: values come back from each of them, all store the same JSON values, and several work in one store.
 #![allow(clippy::unwrap_used)]
 
 mod depth;
@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 const CODECS: [Codec; 2] = [Codec::Json, Codec::MessagePack];
 
-/// A place for values of every kind that serde knows.
+/// An aggregate with values of every kind that serde knows.
 #[event]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 enum ValueEvent {
@@ -69,7 +69,7 @@ enum Tagged {
     Two,
 }
 
-/// The one event that `stored` holds.
+/// Returns the only event of `stored`.
 fn decode_event<E: Event>(stored: &StoredEvent) -> Result<E, CodecError> {
     Codec::decode_events(stored).map(|mut events| events.next().expect("an event"))
 }
@@ -108,7 +108,7 @@ impl Random {
         Uuid::from_u128(self.0.u128(..))
     }
 
-    /// Any but those that are not finite.
+    /// Any finite number.
     fn fraction(&mut self) -> f64 {
         let fraction = f64::from_bits(self.0.u64(..));
         if fraction.is_finite() { fraction } else { 0.1 }
@@ -195,7 +195,7 @@ fn random_events_come_back_from_every_codec() {
     }
 }
 
-/// So that what looks at JSON (pages, the log, code that turns old events into new ones) sees one thing.
+/// Pages, the log and upcasters work on JSON values, so all codecs must give the same ones.
 #[test]
 fn events_look_the_same_as_json_whatever_codec_wrote_them() {
     #[event]
@@ -333,7 +333,7 @@ fn maps_whose_keys_are_no_text_are_refused_and_earlier_ones_are_read() {
             "{cause}"
         );
     }
-    // MessagePack took them once.
+    // Earlier releases accepted them in MessagePack.
     let stored = packed(
         "Mapped",
         &[b"\x83\xa7by_pair\x80\xa7by_list\x91\x92\x91\x01\x02\xa3map\x81\x92\x01\x02\x03"],
@@ -350,7 +350,7 @@ struct Measured {
     raw: Vec<u8>,
 }
 
-/// Bytes as such, which JSON writes as numbers.
+/// A byte string, which JSON writes as a list of numbers.
 mod bytes {
     use std::fmt;
 
@@ -424,7 +424,7 @@ fn numbers_that_are_not_finite_are_refused_and_earlier_ones_are_read() {
                 "{cause}"
             );
         }
-        // MessagePack took them once.
+        // Earlier releases accepted them in MessagePack.
         let stored = packed(
             "Measured",
             &[
@@ -442,7 +442,7 @@ fn numbers_that_are_not_finite_are_refused_and_earlier_ones_are_read() {
     }
 }
 
-/// MessagePack wrote 128 bits as bytes, and a struct without fields as an empty list.
+/// In MessagePack, earlier releases wrote 128-bit numbers as bytes and a struct without fields as an empty list.
 #[test]
 fn earlier_forms_of_message_pack_are_read() {
     #[event]
@@ -513,7 +513,7 @@ fn unknown_codecs_are_named() {
     );
 }
 
-/// Text that is long and says little, with a history of snapshots.
+/// An aggregate with long, repetitive text and with snapshots.
 #[derive(Aggregate, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[aggregate(snapshot = every(3))]
 struct Diary {
@@ -532,7 +532,7 @@ impl Diary {
     }
 }
 
-/// Applications on one store, each with an encoding of its own.
+/// Returns applications on one store, each with an encoding of its own.
 fn encodings(store: &MemoryStore) -> [Application; 5] {
     let app = || Application::new("diaries", store.clone());
     let eager = Compression::zstd().above_bytes(0);
@@ -636,7 +636,7 @@ async fn only_what_is_larger_than_the_threshold_and_becomes_smaller_is_compresse
         3
     );
     let mut rng = Seed::from_env().rng(5);
-    // JSON text cannot do without some redundancy, and MessagePack nearly can.
+    // JSON text is always somewhat redundant, MessagePack hardly.
     let noise: String = (0..600)
         .map(|_| rng.char('\u{4e00}'..='\u{9fff}'))
         .collect();

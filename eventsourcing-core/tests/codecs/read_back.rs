@@ -1,4 +1,5 @@
-//! Reading back finds what no look at a value can find: always for doubtful values, for all others where it is on.
+//! Reading values back finds losses that inspection of the written value cannot find. It is always on for doubtful values, and
+//! for all others if it is switched on.
 
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -59,7 +60,7 @@ struct OneWay {
     written: u8,
 }
 
-/// Written as a number, and read from a text.
+/// A value that is written as a number and read from a text.
 #[derive(Clone, Debug, PartialEq)]
 struct Mismatched(u8);
 
@@ -76,7 +77,7 @@ impl<'de> Deserialize<'de> for Mismatched {
     }
 }
 
-/// A number up to a hundred, which is checked when it is read.
+/// A number of at most a hundred, which is checked when it is read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "u8")]
 struct Percent(u8);
@@ -136,7 +137,7 @@ fn refusal(codec: Codec, event: &PutEvent, reads_back: bool) -> Option<String> {
     })
 }
 
-/// A type that serde reads by way of a buffer shows from outside only by its keys, its numbers and its unknown length.
+/// A type that serde reads through a buffer is recognisable only by its keys, its numbers and its unknown length.
 #[test]
 fn what_is_doubtful_is_always_read_back() {
     let by_number = BTreeMap::from([(1, 2)]);
@@ -260,8 +261,8 @@ fn types_that_are_written_and_read_in_two_ways_are_found_where_reading_back_is_o
     }
 }
 
-/// Also what `serde_json` keeps as text when some crate of the program turns on `arbitrary_precision`: it is written by this
-/// name of a struct, and MessagePack would keep it as one.
+/// Numbers that `serde_json` keeps as text when a crate of the program turns on `arbitrary_precision`: they are written as a
+/// struct of this name, which MessagePack would store as a struct.
 #[test]
 fn number_that_is_kept_as_text_is_a_number_in_message_pack() {
     #[derive(Clone, Debug)]
@@ -373,7 +374,7 @@ mod second {
     }
 }
 
-/// MessagePack has bytes and keys that are numbers, a `Value` has not.
+/// MessagePack has byte strings and numbers as keys, which a `Value` has not.
 #[tokio::test]
 async fn upcaster_takes_as_a_value_whatever_was_stored_by_either_codec() {
     for codec in CODECS {
@@ -406,7 +407,7 @@ async fn upcaster_takes_as_a_value_whatever_was_stored_by_either_codec() {
     }
 }
 
-/// Serde writes what a pointer points to, however many share it.
+/// Serde writes the target of a pointer, even if several pointers share it.
 #[test]
 fn reading_back_does_not_mind_what_serde_does_not_see() {
     #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

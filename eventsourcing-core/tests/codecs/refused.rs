@@ -1,6 +1,6 @@
-//! A value that would not come back is refused where it would be stored, with the field, and nothing is written.
+//! A value that would not come back is refused before it is stored, with the name of its field, and nothing is written.
 //!
-//! Without reading back, so that what is found here is found in release builds too.
+//! These tests run without reading back, so that release builds, which do not read back, refuse the same values.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ use eventsourcing_core::{
 
 use super::*;
 
-/// Whatever may not be stored.
+/// An aggregate with values that cannot be stored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 enum Odd {
     Fine(u8),
@@ -150,7 +150,7 @@ fn fine() -> Vec<Odd> {
     ]
 }
 
-/// Applications on one store, one for each codec, that do not read back.
+/// Returns applications on one store, one for each codec, that do not read back.
 fn apps(store: &MemoryStore) -> [Application; 2] {
     let app = Application::new("boxes", store.clone()).with_read_back(false);
     [app.clone(), app.with_codec(Codec::MessagePack)]
@@ -198,7 +198,7 @@ async fn odd_value_is_refused_with_its_event_and_field_and_nothing_is_written() 
             );
             assert_eq!(store.head().await.unwrap(), head, "{odd:?}");
         }
-        // Nothing of it is left in the cache.
+        // The cache has nothing of the refused value.
         for (odd, count) in fine().into_iter().zip(2..) {
             let filled = |state: &Crate| {
                 assert_eq!(state.count, count - 1);
@@ -212,7 +212,7 @@ async fn odd_value_is_refused_with_its_event_and_field_and_nothing_is_written() 
     }
 }
 
-/// Commands that wait for each other are written together, but not refused together.
+/// Commands that wait for each other are written together, but a refusal concerns one command only.
 #[tokio::test]
 async fn other_commands_of_a_shared_append_are_unharmed() {
     for app in apps(&MemoryStore::new()) {
@@ -310,7 +310,7 @@ async fn snapshot_that_would_not_come_back_is_not_kept() {
     assert_eq!(kept().await.unwrap().version.as_u64(), 2);
 }
 
-/// A refusal that is kept is JSON, too.
+/// A kept rejection is JSON, too.
 #[derive(Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
 #[error("{ratio} is no ratio")]
 struct NoRatio {
@@ -372,7 +372,7 @@ async fn refusal_that_would_not_come_back_is_not_kept() {
     }
 }
 
-/// Copies what is put into boxes, with a timer in between.
+/// A policy that copies the contents of boxes, through a timer.
 struct Copies {
     app: Application,
 }
@@ -383,7 +383,7 @@ impl From<Application> for Copies {
     }
 }
 
-/// Has a value from an event, by way of a timer.
+/// An aggregate that the timer creates with half of a value.
 #[derive(Aggregate, Clone, Debug, Serialize, Deserialize)]
 struct Double {
     half: f64,
@@ -396,7 +396,7 @@ impl Double {
     }
 }
 
-/// Returns half of a value, which for 0 is no number.
+/// Returns half of a value, which for 0 is not a number.
 fn half(odd: &Odd) -> f64 {
     let Odd::Fine(value) = odd else { return 0.0 };
     f64::from(*value) / f64::from(*value) / 2.0
@@ -522,7 +522,7 @@ async fn odd_value_that_a_policy_records_or_schedules_fails_its_event_and_no_oth
     }
 }
 
-/// Metadata is text, of any kind.
+/// Metadata accepts any text.
 #[tokio::test]
 async fn metadata_of_every_kind_comes_back() {
     let app = Application::new("boxes", MemoryStore::new());

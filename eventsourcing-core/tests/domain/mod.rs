@@ -1,4 +1,4 @@
-//! A small domain for the tests: jars of beans, and a shelf that counts what is in them.
+//! A small domain for the tests: jars of beans, and a shelf that counts the beans.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -86,7 +86,7 @@ impl From<Application> for Jars {
     }
 }
 
-/// Counts all beans, but fails or panics on jars filled with these numbers.
+/// A policy that counts all beans, and fails or panics on jars filled with these numbers.
 pub struct Shelves {
     pub app: Application,
 }
@@ -135,18 +135,18 @@ async fn count(event: &RecordedEvent<Jar>, work: &mut UnitOfWork) -> Result<(), 
     Ok(())
 }
 
-/// The next release of [`Shelves`]: no number is too much for it.
-pub struct MendedShelves {
+/// The next release of [`Shelves`], which fails at no number.
+pub struct FixedShelves {
     pub app: Application,
 }
 
-impl From<Application> for MendedShelves {
+impl From<Application> for FixedShelves {
     fn from(app: Application) -> Self {
         Self { app }
     }
 }
 
-impl Policy<Jar> for MendedShelves {
+impl Policy<Jar> for FixedShelves {
     type Error = ApplicationError;
 
     async fn react(
@@ -158,7 +158,7 @@ impl Policy<Jar> for MendedShelves {
     }
 }
 
-/// Remembers the positions of what it was told.
+/// A projection that keeps the positions of its events.
 #[derive(Default)]
 pub struct Seen(pub Mutex<Vec<Position>>);
 
@@ -188,17 +188,17 @@ pub struct Pantry {
     #[application(aggregates(Shelf), follows(jars: Jar))]
     pub shelves: Shelves,
 
-    /// Follows a follower: what it sees of the shelf comes of what the shelf has seen.
+    /// Follows a follower: the events of the shelf are written by the policy of the shelf.
     #[projection(follows(jars: Jar, shelves: Shelf))]
     pub seen: Seen,
 }
 
 /// The next release of [`Pantry`].
 #[derive(System)]
-pub struct MendedPantry {
+pub struct FixedPantry {
     #[application(aggregates(Jar))]
     pub jars: Jars,
 
     #[application(aggregates(Shelf), follows(jars: Jar))]
-    pub shelves: MendedShelves,
+    pub shelves: FixedShelves,
 }

@@ -1,8 +1,8 @@
-//! What can be drawn from types, and what cannot.
+//! Values that can be generated from types, and values that cannot.
 
 use super::*;
 
-/// A text that nobody can guess.
+/// A text that no generator can guess.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 struct Password(String);

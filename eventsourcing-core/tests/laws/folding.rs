@@ -60,7 +60,7 @@ fn a_panic_in_the_fold_is_found_and_the_shortest_history_shown() {
     assert_says(
         &message,
         &[
-            "Jar breaks the law that folding never panics: the last of them was folded, and it panicked: there are as many",
+            "Jar breaks the law that folding never panics: the last of them was folded, and the code panicked: there are as many",
             "tests/laws/folding.rs:",
             "\n  1 Filled {\"beans\":0}\n  2 Taken {\"beans\":1}\n",
             "what to do: fold it without panicking",
@@ -108,7 +108,7 @@ fn a_decision_that_lets_happen_what_the_fold_cannot_take_is_found() {
     assert_says(
         &message,
         &[
-            "it panicked: there are as many",
+            "the code panicked: there are as many",
             "2 Taken {\"beans\":",
             "let a decision refuse",
         ],
@@ -125,7 +125,7 @@ fn a_decision_that_panics_is_found() {
     assert_says(
         &message,
         &[
-            "a decision was asked for, and it panicked: attempt to subtract",
+            "a decision was called, and the code panicked: attempt to subtract",
             "let the decision refuse",
         ],
     );

@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 
 use folding::{Jar, JarEvent};
 
-/// What the law says that is broken.
+/// Returns the message of a broken law.
 fn broken(law: impl FnOnce()) -> String {
     let panic = catch_unwind(AssertUnwindSafe(law)).expect_err("the law must be broken");
     *panic.downcast::<String>().expect("laws say what is wrong")

@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// What is misplaced must change nothing.
-mod misplaced {
+/// Aggregates whose fold changes the state at an unexpected event.
+mod unexpected {
     use super::*;
 
     #[derive(Aggregate, Serialize, Deserialize)]
@@ -50,12 +50,12 @@ mod misplaced {
 }
 
 #[test]
-fn a_misplaced_event_that_changes_the_state_is_found() {
-    let message = broken(|| Laws::<misplaced::Door>::new().folding_never_panics());
+fn an_unexpected_event_that_changes_the_state_is_found() {
+    let message = broken(|| Laws::<unexpected::Door>::new().folding_never_panics());
     assert_says(
         &message,
         &[
-            "the last of them is misplaced, but has changed the state from {\"openings\":0} to {\"openings\":1}",
+            "the last of them is unexpected, but has changed the state from {\"openings\":0} to {\"openings\":1}",
             "\n  1 Built {}\n  2 Built {}\n",
             "return `UnexpectedEvent` before anything is changed",
         ],
@@ -64,7 +64,7 @@ fn a_misplaced_event_that_changes_the_state_is_found() {
 
 #[test]
 fn what_nothing_creates_tests_nothing() {
-    let message = broken(|| Laws::<misplaced::Wall>::new().replay_gives_what_was_recorded());
+    let message = broken(|| Laws::<unexpected::Wall>::new().replay_gives_what_was_recorded());
     assert_says(
         &message,
         &[

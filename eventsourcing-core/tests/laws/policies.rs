@@ -168,8 +168,8 @@ fn a_policy_that_reads_the_clock_is_found() {
     assert_says(
         &dealt_with::<ReadsTheClock>(),
         &[
-            "ReadsTheClock breaks the law that an event dealt with twice leads to the same: event 1 led to\n  Shelf",
-            "and dealt with once more to\n  Shelf",
+            "ReadsTheClock breaks the law that an event processed twice leads to the same: event 1 led to\n  Shelf",
+            "and processed again to\n  Shelf",
             "\n  1 Filled {\"beans\":0}\n",
             "ids from `work.new_id()`, times from `event.recorded_at`",
         ],
@@ -212,7 +212,7 @@ fn what_a_policy_does_when_a_timer_is_due_is_put_to_the_law() {
     );
     assert_says(
         &with_timers::<PanicsWhenDue>(),
-        &["breaks the law", "it panicked: what a noise"],
+        &["breaks the law", "the code panicked: what a noise"],
     );
 }
 

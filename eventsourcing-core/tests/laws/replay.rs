@@ -55,7 +55,7 @@ fn a_fold_that_reads_a_clock_of_seconds_is_found() {
     );
 }
 
-/// What an event does not store cannot be replayed.
+/// A value that the event does not store cannot be replayed.
 mod forgetful_event {
     use super::*;
 

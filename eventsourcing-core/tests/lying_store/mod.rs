@@ -1,4 +1,4 @@
-//! A store that tells whoever follows its log something else than what is in it.
+//! A store whose log reads differ from its contents, for tests of `verify`.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -19,18 +19,18 @@ use eventsourcing_core::store::{
     StoreError, StoredEvent, StreamQuery, VisibleLog,
 };
 
-/// What becomes of one event on its way to a follower.
+/// The change of one event on its way to a follower.
 #[derive(Clone, Debug)]
 pub enum Flaw {
     Drop,
     Double,
-    /// This one comes in its place.
+    /// Replaces the event with this one.
     SwapFor(Box<StoredEvent>),
-    /// This one comes besides.
+    /// Adds this event before it.
     Add(Box<StoredEvent>),
 }
 
-/// Misleads as long as it has flaws. Clones are the same one.
+/// A store that lies as long as it has flaws. Clones are the same store.
 #[derive(Clone)]
 pub struct LyingStore {
     store: Arc<dyn EventStore>,
@@ -47,7 +47,7 @@ impl LyingStore {
         }
     }
 
-    /// Hands steps on without their cut, as a release from before cuts were recorded makes them, until it is told otherwise.
+    /// Sets if steps keep their cut. Releases before cuts were recorded made steps without one.
     pub fn name_cuts(&self, names_cuts: bool) {
         self.names_no_cuts.store(!names_cuts, Ordering::SeqCst);
     }
@@ -78,7 +78,7 @@ fn moved(event: &StoredEvent, position: Position) -> StoredEvent {
     }
 }
 
-/// The whole log as it is.
+/// Returns the whole log, unchanged.
 pub async fn log(store: &dyn EventStore) -> Vec<StoredEvent> {
     store
         .read_log(LogQuery::after(Position::ZERO).limit(usize::MAX))

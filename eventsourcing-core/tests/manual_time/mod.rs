@@ -1,4 +1,4 @@
-//! A small domain for the tests of timers: wishes say when a bell shall ring.
+//! A small domain for the tests of timers with a manual clock: wishes schedule the ringing of bells.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-/// What shall happen with the timer of a key.
+/// A wish to schedule or cancel the timer of a key.
 #[derive(Aggregate, Clone, Debug, Serialize, Deserialize)]
 pub struct Wish {}
 
@@ -33,7 +33,7 @@ impl Wish {
     fn withdrawn(&mut self, _key: String) {}
 }
 
-/// A bell that has rung, once.
+/// A bell that has rung.
 #[derive(Aggregate, Clone, Debug, Serialize, Deserialize)]
 pub struct Bell {
     pub key: String,
@@ -87,16 +87,16 @@ pub fn made(key: &str, at: Timestamp, text: &str) -> WishEvent {
     }
 }
 
-/// What a bell is to say.
+/// The text of a bell.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Text(pub String);
 
-/// Rings bells when it was wished. Some texts mean something to it.
+/// A policy that rings bells at the wished times. Some texts make it fail, panic or sleep.
 pub struct Bells {
     pub app: Application,
-    /// Does not fail any more on the text "fail".
+    /// `true` once it does not fail any more on the text "fail".
     pub is_mended: AtomicBool,
-    /// Falls asleep over the text "sleep", once.
+    /// `true` once it has slept on the text "sleep", which it does one time only.
     pub asleep: AtomicBool,
     pub wake: Arc<Notify>,
 }
@@ -182,7 +182,7 @@ pub struct BellTower {
     pub bells: Bells,
 }
 
-/// What has rung, in the order in which it did.
+/// Returns the bells in the order in which they rang.
 pub async fn rung(app: &Application) -> Vec<RecordedEvent<Bell>> {
     let log = app
         .log(LogQuery::after(Position::ZERO).limit(usize::MAX))
@@ -191,7 +191,7 @@ pub async fn rung(app: &Application) -> Vec<RecordedEvent<Bell>> {
     log.decode().unwrap()
 }
 
-/// The texts of what has rung, in the order in which it did.
+/// Returns the texts of the bells in the order in which they rang.
 pub async fn texts(app: &Application) -> Vec<String> {
     let text = |bell: RecordedEvent<Bell>| match bell.payload {
         BellEvent::Rung { text, .. } => text,
@@ -199,7 +199,7 @@ pub async fn texts(app: &Application) -> Vec<String> {
     rung(app).await.into_iter().map(text).collect()
 }
 
-/// So many seconds after the beginning of the clock.
+/// Returns the time this number of seconds after the start of the clock.
 pub fn second(number: u64) -> Timestamp {
     ManualClock::START + Duration::from_secs(number)
 }

@@ -10,7 +10,7 @@ use eventsourcing_core::{
 
 use crate::domain::{Jar, JarEvent, Jars, NotEnough, Pantry, Shelf, ShelfEvent, shelf};
 
-/// Aggregates that the pantry does not know.
+/// An aggregate that the pantry does not know.
 mod stranger {
     use eventsourcing_core::{Aggregate, event};
     use serde::{Deserialize, Serialize};
@@ -28,7 +28,7 @@ mod stranger {
 
 use stranger::{Lid, LidEvent};
 
-/// What is refused because of who owns it.
+/// Returns the reason of a refusal because of ownership.
 #[track_caller]
 fn assert_not_owned<T>(saved: Result<T, ApplicationError>, owner: &str) {
     let Err(ApplicationError::Store(StoreError::Invalid { reason })) = saved else {
@@ -125,7 +125,7 @@ async fn an_application_saves_no_aggregate_that_another_one_owns() {
             .await
             .unwrap();
     }
-    // Nobody owns anything outside of a system.
+    // Outside of a system aggregates have no owner.
     let alone = Application::new("shelves", MemoryStore::new());
     alone
         .save(&mut Root::<Lid>::create(LidEvent::Made))
@@ -133,7 +133,7 @@ async fn an_application_saves_no_aggregate_that_another_one_owns() {
         .unwrap();
 }
 
-/// A policy that puts a lid on each jar, which is not among its aggregates, or fills another jar.
+/// A policy that saves aggregates that its application does not own: a lid for each jar, or another jar.
 struct Meddler;
 
 impl From<Application> for Meddler {

@@ -1,4 +1,4 @@
-//! Commands that are repeated: whatever the first answer was, it stays, and the ids of new aggregates with it.
+//! Repeated commands: the first answer stays, and so do the ids of new aggregates.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,14 +15,14 @@ use crate::{add, app, jar};
 
 type Answer = Result<Receipt, CommandError<NotEnough>>;
 
-/// Sees to it that there are at least so many beans.
+/// A decision that fills a jar up to at least this number of beans.
 fn fill_up(jar: &Jar, beans: u32) -> Result<Option<JarEvent>, NotEnough> {
     Ok((jar.beans < beans).then(|| JarEvent::Added {
         beans: beans - jar.beans,
     }))
 }
 
-/// The ways of asking for at least `beans` in the first jar.
+/// A way to carry out a command for at least `beans` in the first jar.
 #[derive(Clone, Copy, Debug)]
 enum Way {
     Update,
@@ -234,7 +234,7 @@ async fn a_lost_reply_about_nothing_changes_nothing() {
         let error = Way::Update.ask(&command, jars, 3).await.unwrap_err();
         assert!(
             matches!(error, CommandError::Application(error) if error.is_unavailable()),
-            "nobody knows"
+            "the outcome is not known"
         );
         let kind = Way::Update.ask(&command, jars, 9).await.unwrap().kind;
         assert_eq!(
@@ -248,7 +248,7 @@ async fn a_lost_reply_about_nothing_changes_nothing() {
     }
 }
 
-/// The ways of drawing an id within a command, and what is drawn.
+/// A way to get an id within a command.
 #[derive(Clone, Copy, Debug)]
 enum Drawing {
     Retry,
@@ -267,7 +267,7 @@ impl Drawing {
         Self::CreateInRetry,
     ];
 
-    /// Carries out a command that draws an id in each attempt, and notes all that are drawn.
+    /// Carries out a command that gets an id in each attempt, and keeps all ids.
     async fn run(
         self,
         app: &Application,
@@ -359,7 +359,7 @@ async fn ids_of_new_aggregates_are_the_same_in_every_attempt() {
     }
 }
 
-/// Whoever is told that nobody knows asks again, with the handle that is at hand.
+/// A caller whose outcome is not known repeats the command with the same handle.
 #[tokio::test]
 async fn a_repetition_after_a_lost_reply_draws_the_same_ids() {
     for drawing in Drawing::ALL {

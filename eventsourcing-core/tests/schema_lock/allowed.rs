@@ -1,4 +1,4 @@
-//! What may be released, and what the lock notes of it.
+//! Allowed changes of events, and the lines that the lock records for them.
 
 use eventsourcing_core::schema::{SchemaLock, SystemSchema};
 
@@ -11,7 +11,7 @@ changes! {
     documentation:
         [] {} { fn credited(&mut self, cents: i64) {} }
         => [] {} {
-            /// What was put on the account.
+            /// The amount paid in.
             fn credited(&mut self, /** In cents. */ cents: i64) {}
         }
     order_of_fields_and_events:

@@ -1,4 +1,4 @@
-//! JSON Schema and AsyncAPI of a system.
+//! JSON Schema and AsyncAPI documents of a system.
 
 use eventsourcing_core::schema::SystemSchema;
 use eventsourcing_core::{Application, Projection, RecordedEvent, System};
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 mod domain {
     crate::release!([] {
-        /// What is to be paid.
+        /// The amount to pay.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
         pub struct Order { cents: i64, next: Option<Box<Order>> }
     } {
@@ -46,7 +46,7 @@ struct Bank {
     feed: Feed,
 }
 
-/// Every reference, wherever it stands.
+/// Returns every reference in the document.
 fn references(value: &Value, found: &mut Vec<String>) {
     match value {
         Value::Object(entries) => {
@@ -96,7 +96,7 @@ fn the_json_schema_describes_every_event() {
     );
     assert_eq!(
         document["$defs"]["Order"]["description"],
-        "What is to be paid."
+        "The amount to pay."
     );
 }
 

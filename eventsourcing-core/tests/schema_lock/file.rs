@@ -1,4 +1,4 @@
-//! The file of the lock, and the one line of a test.
+//! The file of the schema lock, and the one-line test that uses it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

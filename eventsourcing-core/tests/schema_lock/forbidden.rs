@@ -1,4 +1,4 @@
-//! What must not be released.
+//! Forbidden changes of events.
 
 use eventsourcing_core::schema::LockError;
 

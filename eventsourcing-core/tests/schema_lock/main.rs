@@ -1,6 +1,6 @@
-//! The lock on the schema of stored events: every change that would break them is found, every other one passes.
+//! The schema lock: every change that would break stored events is found, every other one passes.
 //!
-//! What is said of each stands in `forbidden.txt` and `allowed.txt`, to be read and reviewed; `BLESS=1` writes them anew.
+//! The messages about each change are in `forbidden.txt` and `allowed.txt`, to be reviewed; `BLESS=1` writes them again.
 
 #![allow(
     unreachable_pub,
@@ -91,7 +91,7 @@ macro_rules! release {
     };
 }
 
-/// Compares what is said of each change with the file of that name.
+/// Compares the messages about each change with the file of that name.
 pub(crate) fn compare_with(file: &str, said: &[(&str, String)]) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/schema_lock")

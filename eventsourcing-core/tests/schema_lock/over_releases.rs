@@ -1,4 +1,4 @@
-//! An event over several releases: nothing leaves the lock, and the upcaster that is proposed is one that works.
+//! An event over several releases: the lock keeps every version, and the proposed upcaster works.
 
 use eventsourcing_core::schema::{LockedEvent, SchemaLock};
 
@@ -6,12 +6,12 @@ mod first {
     crate::release!([] {} { fn credited(&mut self, amount: String, note: Option<String>) {} });
 }
 
-/// What a careless author does.
+/// The change of a careless author.
 mod careless {
     crate::release!([] {} { fn credited(&mut self, cents: i64, note: Option<String>) {} });
 }
 
-/// What the message proposes, pasted; only the comment in it was replaced.
+/// The code that the message proposes; only the comment in it is replaced.
 mod second {
     crate::release!([] {
         #[derive(serde::Deserialize)]
@@ -27,7 +27,7 @@ mod second {
             note: Option<String>,
         }
 
-        /// 1 → 2.
+        /// From version 1 to version 2.
         fn credited_1_to_2(old: Credited1) -> Credited2 {
             Credited2 {
                 cents: old.amount.len() as i64,

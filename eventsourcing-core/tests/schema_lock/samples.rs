@@ -1,4 +1,4 @@
-//! Golden events: made of the schema, or given; and decoded by the real types.
+//! Samples: made from the schema or given by hand, and decoded by the real types.
 
 use eventsourcing_core::schema::{LockError, SchemaLock, SystemSchema};
 use serde_json::{Value, json};

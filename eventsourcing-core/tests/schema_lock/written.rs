@@ -1,4 +1,5 @@
-//! The bytes that are written: a feature that another crate of the program turns on changes them, and no type shows it.
+//! The written bytes are locked too: a feature that another crate of the program turns on changes them without a change of any
+//! type.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -12,11 +13,11 @@ use serde_json::{Value, json};
 thread_local! {
     /// Stands for a feature of a crate: prices are written as numbers.
     static AS_NUMBERS: Cell<bool> = const { Cell::new(false) };
-    /// And another one: the order of keys is kept.
+    /// Stands for another feature: the order of keys is kept.
     static IN_ORDER: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Read from a text and from a number, as `rust_decimal` does.
+/// A type that is read from a text and from a number, as `rust_decimal` does.
 #[derive(Clone, Debug, PartialEq)]
 struct Price(f64);
 
@@ -51,7 +52,7 @@ impl JsonSchema for Price {
     }
 }
 
-/// A value of JSON, as one that keeps the order of its keys if it is told to.
+/// A JSON value that keeps the order of its keys if the feature is on.
 #[derive(Clone, Debug, PartialEq)]
 struct Remarks(Vec<(String, Value)>);
 
@@ -155,7 +156,7 @@ async fn feature_that_changes_what_is_written_is_found_by_the_test_and_at_the_st
     let lock = lock();
     let text = lock.to_string();
     assert!(text.contains(r#""{\"price\":\"1.50\"}""#), "{text}");
-    // Maps without an order are no alarm, however often they are looked at.
+    // Maps without an order raise no alarm in any run.
     for _ in 0..20 {
         assert!(schema().compare(&lock).expect("a comparison").is_locked());
         start(&text).await.expect("it is as locked");
@@ -225,7 +226,7 @@ async fn lock_of_the_first_format_is_brought_up_to_date() {
     assert!(schema().compare(&second).expect("a comparison").is_locked());
 }
 
-/// A change that was meant is recorded when the block no longer has the old text.
+/// An intended change is recorded when the block no longer has the old text.
 #[test]
 fn form_that_was_meant_to_change_is_recorded_once_the_old_one_is_deleted() {
     let lock = lock();

@@ -1,5 +1,4 @@
-//! Waits that are true: whoever has waited can read what came of what was written, though an append of somebody else is
-//! under way.
+//! Waits are reliable: after a wait for a receipt its consequences can be read, even during an append of another process.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use tokio::time::timeout;
 use crate::domain::{Jar, JarEvent, NotEnough, Pantry, Shelf, ShelfEvent};
 use crate::{TIMEOUT, fill, start};
 
-/// Long enough for a wait that ends too early to end.
+/// A time in which a wait that ends too early ends.
 const SOON: Duration = Duration::from_millis(60);
 
 type Shared = Arc<FaultyStore<MemoryStore>>;
@@ -59,7 +58,7 @@ async fn a_receipt_is_waited_for_beyond_what_the_log_shows() {
             );
             assert!(
                 timeout(SOON, pantry.wait_until_caught_up()).await.is_err(),
-                "what is written has not been dealt with"
+                "the written events are not processed yet"
             );
 
             store.let_go();

@@ -1,4 +1,4 @@
-//! P1 to P5, P9 and P10: what an append does, and what it leaves undone.
+//! P1 to P5, P9 and P10: the effects of an append, and the absence of effects when it is refused.
 
 use std::sync::Arc;
 
@@ -214,7 +214,7 @@ pub async fn exists_refuses_an_empty_stream<F: Fixture>(fixture: &F) {
     assert_eq!(version_of(&store, &stream).await, Version::new(2));
 }
 
-/// P4: Of any number of concurrent appends that expect the same version of the same stream exactly one succeeds.
+/// P4: Exactly one of any number of concurrent appends that expect the same version of the same stream succeeds.
 pub async fn of_concurrent_appends_at_one_version_exactly_one_succeeds<F: Fixture>(fixture: &F) {
     let seed = Seed::from_env();
     let stores = open_many(fixture, 3).await;
@@ -338,7 +338,7 @@ pub async fn append_that_carries_nothing_is_invalid<F: Fixture>(fixture: &F) {
     assert_eq!(log_of(&fixture.open().await).await, []);
 }
 
-/// P9: An append with tracking alone is allowed: a follower passes over events.
+/// P9: An append with tracking alone is allowed: a follower skips events.
 pub async fn tracking_alone_is_allowed<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     let appended = store

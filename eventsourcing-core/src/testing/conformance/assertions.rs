@@ -1,4 +1,4 @@
-//! What a store shows afterwards, and what its refusals must say.
+//! Reads the contents of a store after an operation, and checks the errors that a store returns.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::store::{
 
 use super::builders::FINGERPRINT;
 
-/// All events of a stream.
+/// Returns all events of a stream.
 pub(super) async fn stream_of(store: &impl EventStore, stream: &StreamId) -> Vec<StoredEvent> {
     store
         .read_stream(StreamQuery::new(stream.clone()))
@@ -25,12 +25,12 @@ pub(super) async fn version_of(store: &impl EventStore, stream: &StreamId) -> Ve
         .map_or(Version::ZERO, |event| event.version)
 }
 
-/// All events of the log, by following ceilings up to the head.
+/// Returns all events of the log, by following ceilings up to the head.
 pub(super) async fn log_of(store: &impl EventStore) -> Vec<StoredEvent> {
     follow(store, LogQuery::after(Position::ZERO)).await
 }
 
-/// The events `query` wants, by following ceilings up to the head.
+/// Returns the events that match `query`, by following ceilings up to the head.
 pub(super) async fn follow(store: &impl EventStore, mut query: LogQuery) -> Vec<StoredEvent> {
     let head = head_of(store).await;
     let mut events = Vec::new();
@@ -70,7 +70,7 @@ pub(super) async fn tracking_of(
         .expect("tracking can be read")
 }
 
-/// Where the follower is, and all its notes.
+/// Returns the position, the revision and all notes of the follower.
 pub(super) async fn notebook_of(
     store: &impl EventStore,
     follower: &Name,
@@ -82,7 +82,7 @@ pub(super) async fn notebook_of(
         .expect("notes can be read")
 }
 
-/// The whole stream and the snapshot written with the usual fingerprint.
+/// Loads the whole stream with the snapshot of the usual fingerprint.
 pub(super) async fn loaded(store: &impl EventStore, stream: &StreamId, to: Version) -> Loaded {
     let load = Load::new(stream.clone()).to(to).with_snapshot(FINGERPRINT);
     store.load(load).await.expect("a stream can be loaded")
@@ -124,7 +124,7 @@ pub(super) fn assert_positions_grow(events: &[StoredEvent]) {
     );
 }
 
-/// Everything a reader can see of a few streams and followers. Two are equal if nothing was written in between.
+/// Everything that a reader can see of a few streams and followers. Two pictures are equal if nothing was written in between.
 #[derive(Debug, PartialEq)]
 pub(super) struct Picture {
     head: Position,

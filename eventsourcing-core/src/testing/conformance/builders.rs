@@ -1,4 +1,4 @@
-//! What the promises are tested with: streams, events, snapshots, followers.
+//! Builds the streams, events, snapshots and steps that the promises are tested with.
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -13,27 +13,27 @@ pub(super) const OTHER_CATEGORY: Name = Name::from_static("Transfer");
 pub(super) const FOLLOWER: Name = Name::from_static("statements");
 pub(super) const FINGERPRINT: Fingerprint = Fingerprint(7);
 
-/// A stream nobody has written to.
+/// Returns a new, empty stream.
 pub(super) fn stream() -> StreamId {
     StreamId::new(CATEGORY, Uuid::now_v7())
 }
 
-/// A stream of the other category nobody has written to.
+/// Returns a new, empty stream of the other category.
 pub(super) fn other_stream() -> StreamId {
     StreamId::new(OTHER_CATEGORY, Uuid::now_v7())
 }
 
-/// An append that carries nothing yet.
+/// Returns an empty append.
 pub(super) fn append() -> Append {
     Append::new(Timestamp::constant(1_700_000_000, 123_456_000))
 }
 
-/// An append of one event after whatever is in `stream`.
+/// Returns an append of one event at the end of `stream`.
 pub(super) fn append_to(stream: &StreamId, text: &str) -> Append {
     append().with_events(stream.clone(), Expected::Any, vec![event(text)])
 }
 
-/// An event that can be told from others by its payload.
+/// Returns an event with `text` as its payload.
 pub(super) fn event(text: &str) -> NewEvent {
     named_event("Happened", text)
 }
@@ -48,14 +48,14 @@ pub(super) fn named_event(name: &str, text: &str) -> NewEvent {
     }
 }
 
-/// Events with the payloads `"1"` to `"count"`.
+/// Returns events with the payloads `"1"` to `"count"`.
 pub(super) fn numbered_events(count: usize) -> Vec<NewEvent> {
     (1..=count)
         .map(|number| event(&number.to_string()))
         .collect()
 }
 
-/// A snapshot that says in its payload which version it shows.
+/// Returns a snapshot whose payload is the version it shows.
 pub(super) fn snapshot(stream: &StreamId, version: u64) -> NewSnapshot {
     snapshot_by(FINGERPRINT, stream, version)
 }
@@ -74,7 +74,7 @@ pub(super) fn snapshot_by(
     }
 }
 
-/// The step of [`FOLLOWER`] that begins at `from`.
+/// Returns the step of [`FOLLOWER`] that begins at `from`.
 pub(super) fn step_from(from: u64, upstream: LogId) -> Step {
     Step {
         follower: FOLLOWER,

@@ -1,5 +1,5 @@
-//! The one list of the promises and the functions that prove them. Tests are generated from it, and it can be
-//! had as data. A new promise is a function and a line in this list.
+//! The list of the promises and the functions that prove them. Tests are generated from it, and [`promises`] returns it as
+//! data. A new promise is a function and a line in this list.
 
 use std::fmt;
 use std::future::Future;
@@ -10,7 +10,7 @@ use super::{DurableFixture, Fixture, RevertingFixture};
 
 /// A promise and the function that proves it for the stores of `F`.
 pub struct Promise<F> {
-    /// Its number in `docs/store-contract.md`.
+    /// The number in `docs/store-contract.md`.
     pub number: u8,
     /// The name of the function.
     pub name: &'static str,
@@ -44,31 +44,31 @@ impl<F> fmt::Debug for Promise<F> {
     }
 }
 
-/// What every store promises.
+/// Returns the promises of every store.
 #[must_use]
 pub fn promises<F: Fixture>() -> Vec<Promise<F>> {
     crate::conformance_list!(every_store => crate::conformance_data [F])
 }
 
-/// What stores promise besides, that outlive their process.
+/// Returns the further promises of stores that outlive their process.
 #[must_use]
 pub fn durable_promises<F: DurableFixture>() -> Vec<Promise<F>> {
     crate::conformance_list!(durable_store => crate::conformance_data [F])
 }
 
-/// What stores promise besides, that have a [database](crate::store::EventStore::database).
+/// Returns the further promises of stores that have a [database](crate::store::EventStore::database).
 #[must_use]
 pub fn database_promises<F: Fixture>() -> Vec<Promise<F>> {
     crate::conformance_list!(store_with_database => crate::conformance_data [F])
 }
 
-/// What stores promise besides, whose server may forget commits.
+/// Returns the further promises of stores whose server may forget commits.
 #[must_use]
 pub fn reverting_promises<F: RevertingFixture>() -> Vec<Promise<F>> {
     crate::conformance_list!(reverting_store => crate::conformance_data [F])
 }
 
-/// Hands the list to another macro, together with what that macro needs besides.
+/// Passes the list to another macro, together with the other arguments of that macro.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! conformance_list {
@@ -209,7 +209,7 @@ macro_rules! conformance_list {
     };
 }
 
-/// The list as data: see [`promises`].
+/// Expands the list to data: see [`promises`].
 #[doc(hidden)]
 #[macro_export]
 macro_rules! conformance_data {
@@ -224,7 +224,7 @@ macro_rules! conformance_data {
     };
 }
 
-/// The list as tests: see [`conformance!`](crate::conformance).
+/// Expands the list to tests: see [`conformance!`](crate::conformance).
 #[doc(hidden)]
 #[macro_export]
 macro_rules! conformance_tests {
@@ -241,14 +241,13 @@ macro_rules! conformance_tests {
     )*};
 }
 
-/// Puts a store to the conformance suite: one test for each function that proves a promise.
+/// Tests a store with the conformance suite: expands to one test for each function that proves a promise.
 ///
-/// `conformance!(MyFixture)` is for any [`Fixture`](crate::testing::conformance::Fixture);
-/// `conformance!(MyFixture, durable)` adds what a
-/// [`DurableFixture`](crate::testing::conformance::DurableFixture) promises besides, and `database` what stores promise
-/// that have a [database](crate::store::EventStore::database), and `reverting` those whose server may forget commits, by a
-/// [`RevertingFixture`](crate::testing::conformance::RevertingFixture). A second fixture goes into a module of its own, because
-/// the tests bear the names of the promises.
+/// `conformance!(MyFixture)` is for any [`Fixture`](crate::testing::conformance::Fixture). `durable` adds the promises of a
+/// [`DurableFixture`](crate::testing::conformance::DurableFixture), `database` those of stores that have a
+/// [database](crate::store::EventStore::database), and `reverting` those of a
+/// [`RevertingFixture`](crate::testing::conformance::RevertingFixture), whose server may forget commits. A second fixture needs
+/// a module of its own, because the tests have the names of the functions.
 ///
 /// Example: see the module [`conformance`](crate::testing::conformance).
 #[macro_export]

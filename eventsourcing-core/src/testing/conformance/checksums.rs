@@ -1,4 +1,4 @@
-//! P31: how many events there are, and which.
+//! P31: checksums state the number and the identity of events.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ async fn checksums_of(
     store.checksums(query).await.expect("figures can be read")
 }
 
-/// P31: LogChecksum are what counting by hand gives: slice by slice, in any range, through any filter.
+/// P31: Checksums equal those computed from the events: for each slice, in any range, through any filter.
 pub async fn checksums_are_what_counting_by_hand_gives<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     write_more_than_a_slice(&store).await;
@@ -62,7 +62,7 @@ pub async fn checksums_are_what_counting_by_hand_gives<F: Fixture>(fixture: &F) 
 
 const RARE: Name = Name::from_static("Rare");
 
-/// 12,000 events, a thousand of them in streams of their own.
+/// Writes 12,000 events, a thousand of them in streams of their own.
 async fn write_more_than_a_slice(store: &impl EventStore) {
     let one = stream();
     let two = other_stream();
@@ -135,7 +135,7 @@ fn filters() -> Vec<Filter> {
     ]
 }
 
-/// The log, and the digest of each event.
+/// The events of the log with their digests.
 struct ByHand {
     events: Vec<(StoredEvent, u128)>,
 }
@@ -177,7 +177,7 @@ impl ByHand {
             .collect()
     }
 
-    /// Around the borders of slices, and around some events.
+    /// Returns positions around the borders of slices, and around some events.
     fn ranges(&self) -> Vec<(Position, Position)> {
         let at = |index: usize| self.events[index].0.position;
         let end = at(self.events.len() - 1);
@@ -205,7 +205,7 @@ impl ByHand {
     }
 }
 
-/// P31: Nothing has no checksums: an empty range, an empty log, a range whose end is before its beginning.
+/// P31: There are no checksums of an empty range, an empty log, or a range whose end is before its beginning.
 pub async fn checksums_of_nothing_are_none<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     assert_eq!(
@@ -241,7 +241,7 @@ pub async fn checksums_of_nothing_are_none<F: Fixture>(fixture: &F) {
     );
 }
 
-/// P31: The digest of an event is the one that is documented, since checksums are compared from store to store.
+/// P31: The digest of an event is the documented one, because checksums of different stores are compared.
 pub async fn digest_of_an_event_is_the_documented_one<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     let stream = StreamId::new(

@@ -1,4 +1,4 @@
-//! P6, P7 and P11: asking again does not do it again.
+//! P6, P7 and P11: a repeated command is not carried out again.
 
 use std::sync::Arc;
 
@@ -123,7 +123,7 @@ pub async fn repeated_command_is_recognised_when_its_expectation_is_stale<F: Fix
     );
 }
 
-/// P6: The receipt of a command that was carried out can be read; of any other there is none.
+/// P6: The receipt of a command that was carried out can be read; there is none of any other command.
 pub async fn receipt_of_a_command_can_be_read<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     let stream = stream();
@@ -162,16 +162,16 @@ pub async fn receipt_of_a_command_can_be_read<F: Fixture>(fixture: &F) {
     }
 }
 
-/// P6: Receipts are listed in the order of the ids of their commands, those after one of them, so many at most.
+/// P6: Receipts are listed in the order of their command ids: at most `limit` receipts after a given id.
 pub async fn receipts_are_listed_in_the_order_of_their_commands<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     let mut rng = Seed::from_env().rng(0);
 
-    let nobody = store
+    let unknown = store
         .receipts(None, 10)
         .await
         .expect("receipts can be listed");
-    assert!(nobody.is_empty(), "nothing was carried out: {nobody:?}");
+    assert!(unknown.is_empty(), "nothing was carried out: {unknown:?}");
     let mut expected = Vec::new();
     for _ in 0..20 {
         let id = CommandId::from_uuid(uuid::Uuid::from_u128(rng.u128(..)));
@@ -203,7 +203,7 @@ pub async fn receipts_are_listed_in_the_order_of_their_commands<F: Fixture>(fixt
     }
 }
 
-/// P6: A command that was refused has not been seen: with the same id it can be tried again.
+/// P6: A refused append leaves no trace of its command id: the command can be tried again with the same id.
 pub async fn refused_command_can_be_tried_again<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     let stream = stream();
@@ -276,8 +276,8 @@ pub async fn simultaneous_appends_of_one_command_write_once<F: Fixture>(fixture:
     );
 }
 
-/// P11: If the future is dropped at any await the append has happened wholly or not at all, and a retry with its
-/// command id tells which.
+/// P11: If the future is dropped at any await the append has happened as a whole or not at all, and a retry with its command id
+/// shows the outcome.
 pub async fn dropped_append_happened_wholly_or_not_at_all<F: Fixture>(fixture: &F) {
     let mut rng = Seed::from_env().rng(0);
     let store = fixture.open().await;

@@ -1,4 +1,4 @@
-//! Doing things at the same time, and never waiting for ever.
+//! Runs operations at the same time, drops them midway, and never waits forever.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -12,10 +12,10 @@ use tokio::time::{sleep, timeout};
 
 use super::Fixture;
 
-/// Waits for `future` as long as the fixture has patience.
+/// Waits for `future`, at most for the timeout of the fixture.
 ///
 /// # Panics
-/// It takes longer; the message says what did.
+/// The future takes longer; the message names it by `what`.
 pub(super) async fn within<F: Fixture, T>(what: &str, future: impl Future<Output = T>) -> T {
     match timeout(F::TIMEOUT, future).await {
         Ok(value) => value,
@@ -23,15 +23,15 @@ pub(super) async fn within<F: Fixture, T>(what: &str, future: impl Future<Output
     }
 }
 
-/// How the racers of a race set off.
+/// The start of a race.
 pub(super) enum Start {
-    /// At the same moment.
+    /// All racers start at the same moment.
     Together,
-    /// Each a moment of its own later, so that the later ones meet the earlier ones half-way.
+    /// Each racer starts after a random delay of less than 2 ms, so that some meet others in the middle of an operation.
     Staggered(fastrand::Rng),
 }
 
-/// Runs all `racers` at once, each as a task of its own, and returns what they return, in their order.
+/// Runs all `racers` at once, each as a task of its own, and returns their results in order.
 pub(super) async fn race<F: Fixture, T: Send + 'static>(
     mut start: Start,
     racers: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
@@ -61,7 +61,10 @@ impl Start {
     }
 }
 
-/// What the tasks return, in their order. A panic in one of them is a panic here.
+/// Returns the results of the tasks in order.
+///
+/// # Panics
+/// One of the tasks panicked.
 pub(super) async fn finished<F: Fixture, T>(tasks: Vec<JoinHandle<T>>) -> Vec<T> {
     let mut values = Vec::with_capacity(tasks.len());
     for task in tasks {
@@ -75,7 +78,7 @@ pub(super) async fn finished<F: Fixture, T>(tasks: Vec<JoinHandle<T>>) -> Vec<T>
 
 /// Polls `future` a random number of times and drops it, finished or not.
 ///
-/// Half of the time it is polled again at once, half of the time only when it is woken, for up to two milliseconds.
+/// In half of the cases the future is polled again at once, in the others only when it is woken, for at most two milliseconds.
 pub(super) async fn drop_midway<T>(future: impl Future<Output = T>, rng: &mut fastrand::Rng) {
     let polls = rng.usize(0..8);
     let eager = rng.bool();
@@ -104,7 +107,7 @@ async fn poll_times<T>(future: impl Future<Output = T>, polls: usize, eager: boo
     .await;
 }
 
-/// Several stores of one place, as several processes would have them.
+/// Opens several stores of one place, as several processes would do.
 pub(super) async fn open_many<F: Fixture>(fixture: &F, count: usize) -> Vec<Arc<F::Store>> {
     let mut stores = Vec::with_capacity(count);
     for _ in 0..count {

@@ -1,4 +1,4 @@
-//! P27 to P29: what outlives the process, what errors mean, and opening a store.
+//! P27 to P29: data that outlives the process, the meaning of errors, and the opening of a store.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::concurrency::{finished, within};
 use super::writer::be_refused_in_every_way;
 use super::{DurableFixture, Fixture};
 
-/// P27: What `append` acknowledged is there after a crash, and the log goes on where it was.
+/// P27: Acknowledged appends are readable after a crash, and the log continues after them.
 pub async fn acknowledged_appends_survive_a_crash<F: DurableFixture>(fixture: &F) {
     let mut acknowledged = HashSet::new();
     for life in 0..4_u64 {
@@ -67,7 +67,7 @@ async fn write_a_few(store: Arc<impl EventStore>, writer: String) -> Vec<String>
         store
             .append(append.with_snapshot(snapshot(&stream, number + 1)))
             .await
-            .expect("nobody else writes here");
+            .expect("there is no other writer");
         acknowledged.push(text);
     }
     acknowledged
@@ -132,7 +132,7 @@ pub async fn position_is_never_used_twice_after_a_restart<F: DurableFixture>(fix
     );
 }
 
-/// P28: Errors say what is true: after `Conflict` and `Invalid` nothing was written, and nothing remembers the attempt.
+/// P28: Errors are true: after `Conflict` and `Invalid` nothing was written, and the attempt left no trace.
 pub async fn refused_append_leaves_no_trace<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     let there = stream();
@@ -174,7 +174,7 @@ enum Refusal<'a> {
     Invalid(&'static str),
 }
 
-/// Appends that each have one fault, and much that could be written by mistake.
+/// Returns appends that each have one fault, and much else that a broken store could write.
 fn refusals<'a>(
     store: &impl EventStore,
     there: &'a StreamId,
@@ -269,7 +269,7 @@ pub async fn opening_again_changes_nothing<F: DurableFixture>(fixture: &F) {
     }
 }
 
-/// P29: Opening refuses a newer schema with a clear error, and leaves it as it is.
+/// P29: Opening refuses a newer schema with a clear error, and leaves it unchanged.
 pub async fn newer_schema_is_refused_and_left_alone<F: DurableFixture>(fixture: &F) {
     let store = fixture.open().await;
     store
@@ -315,7 +315,7 @@ pub async fn foreign_tables_are_left_alone<F: DurableFixture>(fixture: &F) {
     );
 }
 
-/// P29: A store that must exist is not made where there is none, and nothing else is made either.
+/// P29: A store that must exist is not created where there is none, and nothing else is created either.
 pub async fn store_that_must_exist_is_never_made<F: DurableFixture>(fixture: &F) {
     for _ in 0..2 {
         assert_no_store(fixture.try_open_existing().await);

@@ -1,4 +1,4 @@
-//! P33 to P36: what was learnt in one life of a log is not used in another.
+//! P33 to P36: knowledge from one epoch of a log is not used in another. An epoch ends when a server forgets commits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::builders::{append, append_to, event, snapshot, step_from, stream};
 use super::concurrency::within;
 use super::{Fixture, RevertingFixture};
 
-/// P33, P34, P36: A page, an append, a step and a wait of another epoch than the present one are refused, and nothing is written.
+/// P33, P34, P36: A page, an append, a step and a wait that name another epoch are refused, and nothing is written.
 pub async fn nothing_is_done_in_an_epoch_that_is_not_the_present_one<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     let stream = stream();
@@ -102,7 +102,7 @@ pub async fn step_in_a_transaction_of_another_epoch_is_refused<F: Fixture>(fixtu
     transaction.commit().await.expect("a commit");
 }
 
-/// P35: What is visible is shown: the end, and the event at a position, whole.
+/// P35: `visible` returns the end of the visible log, and the whole event at a position.
 pub async fn visible_log_shows_its_end_and_the_event_at_a_position<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     let stream = stream();
@@ -162,8 +162,8 @@ pub async fn visible_log_shows_its_end_and_the_event_at_a_position<F: Fixture>(f
     }
 }
 
-/// P33: A log that has lost its last commits is read as it is now, by those too who have read what is lost, and another epoch has
-/// begun: nothing that is written afterwards is passed over.
+/// P33: A log that has lost its last commits begins another epoch, and every reader reads its present contents, even a reader of
+/// the lost events: no event that is written afterwards is skipped.
 pub async fn log_that_went_back_is_read_as_it_is_now<F: RevertingFixture>(fixture: &F) {
     let store = fixture.open().await;
     let stream = stream();
@@ -222,7 +222,7 @@ pub async fn log_that_went_back_is_read_as_it_is_now<F: RevertingFixture>(fixtur
         (vec!["new".to_owned()], new, store.epoch())
     );
 
-    // An event that takes the place of a lost one is another event.
+    // An event at the position of a lost one is another event.
     let log = store.log_id();
     let again = available(|| store.visible(new))
         .await
@@ -270,7 +270,7 @@ pub async fn page_of_an_earlier_epoch_is_refused<F: RevertingFixture>(fixture: &
     assert_eq!(texts_of(&again.events), ["new 1", "new 2", "new 3"]);
 }
 
-/// P34: An append that was decided in an earlier epoch is refused and writes nothing, even if every version is as it expects.
+/// P34: An append that was decided in an earlier epoch is refused and writes nothing, even if every expected version is right.
 pub async fn append_of_an_earlier_epoch_is_refused_and_writes_nothing<F: RevertingFixture>(
     fixture: &F,
 ) {
@@ -321,7 +321,7 @@ pub async fn append_of_an_earlier_epoch_is_refused_and_writes_nothing<F: Reverti
     );
 }
 
-/// P34: A command that was carried out, and not lost, is recognised in the next epoch; one that was lost is not.
+/// P34: A command whose append is not lost is recognised in the next epoch; one whose append is lost is not.
 pub async fn repeated_command_is_recognised_in_the_next_epoch<F: RevertingFixture>(fixture: &F) {
     let store = fixture.open().await;
     let stream = stream();
@@ -396,7 +396,7 @@ fn assert_outdated<T: std::fmt::Debug>(answer: Result<T, StoreError>, what: &str
     );
 }
 
-/// What a store answers as soon as it can be reached again.
+/// Returns the answer of a store as soon as it can be reached again.
 async fn settled<T, A: Future<Output = Result<T, StoreError>>>(
     ask: impl Fn() -> A,
 ) -> Result<T, StoreError> {

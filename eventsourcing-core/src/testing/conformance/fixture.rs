@@ -1,4 +1,4 @@
-//! How the suite gets at a store: [`Fixture`] for every store, [`DurableFixture`] for those that outlive their process,
+//! Access of the suite to a store: [`Fixture`] for every store, [`DurableFixture`] for those that outlive their process,
 //! [`RevertingFixture`] for those whose server may forget commits.
 
 use std::future::Future;
@@ -30,32 +30,37 @@ pub trait Fixture: Sized + Send + Sync + 'static {
     /// The store under test.
     type Store: EventStore;
 
-    /// How long one promise may take altogether. Later than that the test fails instead of hanging.
+    /// The longest time of one function. A test that takes longer fails instead of hanging.
     const TIMEOUT: Duration = Duration::from_secs(60);
 
-    /// How late a reader that waits may be woken: the poll interval, and what a busy machine adds to it.
+    /// The longest delay until a waiting reader is woken: the poll interval, plus the delay of a busy machine.
     const WAKING_MAX: Duration = Duration::from_secs(5);
 
-    /// A new, empty place. It is removed when the fixture is dropped.
+    /// Creates a new, empty place. It is removed when the fixture is dropped.
     fn new() -> impl Future<Output = Self> + Send;
 
-    /// A further store on this place, as another process would open it. The first one creates the schema.
+    /// Opens a further store on this place, as another process would do. The first one creates the schema.
     fn open(&self) -> impl Future<Output = Self::Store> + Send;
 }
 
 /// A place whose contents outlive the process: joins the suite with `conformance!(MyFixture, durable)`.
 pub trait DurableFixture: Fixture {
-    /// Opens a further store, or says why that cannot be; of a newer schema the error says that it is "newer".
-    /// [`Fixture::open`] is the same for a healthy place.
+    /// Opens a further store. [`Fixture::open`] is the same for a healthy place.
+    ///
+    /// # Errors
+    /// The place cannot be opened. The error about a newer schema contains the word "newer".
     fn try_open(&self) -> impl Future<Output = Result<Self::Store, StoreError>> + Send;
 
-    /// Opens a further store, but makes none where there is none: then it is [`StoreError::NoStore`].
+    /// Opens a further store, and creates none.
+    ///
+    /// # Errors
+    /// [`StoreError::NoStore`]: the place has no store.
     fn try_open_existing(&self) -> impl Future<Output = Result<Self::Store, StoreError>> + Send;
 
-    /// Ends `store` the way a crash would: no clean-up, nothing flushed, nothing said to others; where there is
-    /// a server it is best restarted too. Other stores on this place have ended before.
+    /// Ends `store` as a crash would: no clean-up, no flush, no message to others. A server should be restarted too. Other stores
+    /// on this place have ended before.
     ///
-    /// What the end of a real process does is proven by each backend's own `tests/crash.rs`.
+    /// The end of a real process is tested by each backend's own `tests/crash.rs`.
     fn crash(&self, store: Self::Store) -> impl Future<Output = ()> + Send;
 
     /// Marks the stored schema as that of a release later than this one.
@@ -64,20 +69,20 @@ pub trait DurableFixture: Fixture {
     /// Puts a table next to the store's own, with rows in it. May be called before the first store is opened.
     fn put_foreign_table(&self) -> impl Future<Output = ()> + Send;
 
-    /// The foreign table's definition and rows as text, to be compared with what it was.
+    /// Returns the definition and rows of the foreign table as text, to compare them with an earlier state.
     fn foreign_table(&self) -> impl Future<Output = String> + Send;
 }
 
-/// A place that can be brought back to an earlier moment, as a server is that has lost its last commits or was restored from a
-/// copy: joins the suite with `conformance!(MyFixture, reverting)`.
+/// A place that can go back to an earlier moment, like a server that has lost its last commits or was restored from a copy:
+/// joins the suite with `conformance!(MyFixture, reverting)`.
 pub trait RevertingFixture: Fixture {
-    /// Everything that was in the place at one moment.
+    /// The contents of the place at one moment.
     type Moment: Send + Sync;
 
-    /// Keeps what is in the place now.
+    /// Saves the present contents of the place.
     fn keep(&self) -> impl Future<Output = Self::Moment> + Send;
 
-    /// Brings the place back to `moment`. Stores that are open live through it as through the end of their server: their
-    /// connections are cut before anything is forgotten.
+    /// Brings the place back to `moment`. For open stores this is like a restart of their server: their connections are cut before
+    /// any commit is forgotten.
     fn go_back(&self, moment: &Self::Moment) -> impl Future<Output = ()> + Send;
 }

@@ -1,4 +1,4 @@
-//! P23: one holder at a time, on the store's clock, and a holder who has slept past its lease writes nothing.
+//! P23: a lease has one holder at a time, by the store's clock, and a holder whose lease has expired writes nothing.
 
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ use super::assertions::{Picture, assert_invalid, stream_of};
 use super::builders::{FOLLOWER, append, append_to, step_from, stream};
 use super::concurrency::{Start, open_many, race};
 
-/// Longer than any test takes.
+/// A duration longer than any test takes.
 const LONG: Duration = Duration::from_secs(600);
-/// Long enough to be asked for twice, short enough to be waited for.
+/// A duration long enough for two requests, and short enough to wait for its end.
 const SHORT: Duration = Duration::from_millis(300);
 
 fn request(holder: HolderId, upstream: LogId, duration: Duration) -> LeaseRequest {
@@ -55,7 +55,7 @@ async fn assert_taken(store: &impl EventStore, asks: HolderId, holds: HolderId) 
     }
 }
 
-/// P23: A lease is held by one holder at a time, who may renew it and keeps its token.
+/// P23: A lease is held by one holder at a time, which may renew it and keeps its token.
 pub async fn lease_is_held_by_one_holder_at_a_time<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     let other = fixture.open().await;
@@ -73,7 +73,7 @@ pub async fn lease_is_held_by_one_holder_at_a_time<F: Fixture>(fixture: &F) {
     assert_taken(&store, theirs, ours).await;
 }
 
-/// P23: Of any number who ask at the same time exactly one gets the lease.
+/// P23: Exactly one of any number of concurrent requests gets the lease.
 pub async fn of_many_who_ask_at_once_one_gets_the_lease<F: Fixture>(fixture: &F) {
     let stores = open_many(fixture, 3).await;
     for round in 0..10 {
@@ -97,7 +97,7 @@ pub async fn of_many_who_ask_at_once_one_gets_the_lease<F: Fixture>(fixture: &F)
     }
 }
 
-/// P23: A lease expires on the store's clock; the next holder gets a larger token and is told where the follower is.
+/// P23: A lease expires by the store's clock; the next holder gets a larger token and the position of the follower.
 pub async fn expired_lease_is_taken_over_with_a_larger_token<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     let other = fixture.open().await;
@@ -137,7 +137,7 @@ pub async fn renewed_lease_lasts<F: Fixture>(fixture: &F) {
     assert_taken(&store, theirs, ours).await;
 }
 
-/// P23: An append with an outdated token is refused and writes nothing; one without a token is not concerned.
+/// P23: An append with an outdated token is refused and writes nothing; one without a token is accepted.
 pub async fn append_with_an_outdated_token_is_refused<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     let stream = stream();
@@ -147,10 +147,10 @@ pub async fn append_with_an_outdated_token_is_refused<F: Fixture>(fixture: &F) {
         step.lease = lease;
         append_to(&stream, "work").with_tracking(step)
     };
-    let nobodys = store.append(step(0, Some(LeaseToken::new(1)))).await;
+    let unheld = store.append(step(0, Some(LeaseToken::new(1)))).await;
     assert!(
-        matches!(nobodys, Err(StoreError::LeaseLost { .. })),
-        "nobody has a lease, but {nobodys:?}"
+        matches!(unheld, Err(StoreError::LeaseLost { .. })),
+        "there is no lease, but {unheld:?}"
     );
 
     let outdated = held(&store, HolderId::new(), SHORT).await;
@@ -162,7 +162,7 @@ pub async fn append_with_an_outdated_token_is_refused<F: Fixture>(fixture: &F) {
     store
         .append(step(1, Some(outdated)))
         .await
-        .expect("it has expired, but nobody else has it");
+        .expect("the lease has expired, but has no other holder");
     let newest = held(&store, HolderId::new(), LONG).await;
     let before = Picture::of(&store, &[&stream], &[&FOLLOWER]).await;
     match store.append(step(2, Some(outdated))).await {
@@ -188,7 +188,7 @@ pub async fn append_with_an_outdated_token_is_refused<F: Fixture>(fixture: &F) {
     assert_eq!(stream_of(&store, &stream).await.len(), 4);
 }
 
-/// P23: A lease that is given back is free at once; giving it back with an outdated token changes nothing.
+/// P23: A released lease is free at once; a release with an outdated token changes nothing.
 pub async fn released_lease_is_free_at_once<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     let other = fixture.open().await;
@@ -210,7 +210,7 @@ pub async fn released_lease_is_free_at_once<F: Fixture>(fixture: &F) {
     assert_taken(&store, ours, theirs).await;
 }
 
-/// P23: It can be seen who holds a lease and for how long; nobody once it has expired or was given back.
+/// P23: The holder and the remaining time of a lease can be read; there is no holder after its expiry or release.
 pub async fn holder_of_a_lease_is_known_until_it_ends<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     let other = fixture.open().await;
@@ -240,7 +240,7 @@ pub async fn holder_of_a_lease_is_known_until_it_ends<F: Fixture>(fixture: &F) {
     assert_eq!(
         seen(&FOLLOWER, store.log_id()).await,
         None,
-        "nobody has asked for it"
+        "there was no request for the lease"
     );
     let first = held(&store, ours, SHORT).await;
     assert_eq!(
@@ -252,7 +252,7 @@ pub async fn holder_of_a_lease_is_known_until_it_ends<F: Fixture>(fixture: &F) {
     assert_eq!(
         seen(&FOLLOWER, store.log_id()).await,
         Some((ours, first)),
-        "whoever asks in vain changes nothing"
+        "a request in vain changes nothing"
     );
     assert_eq!(seen(&FOLLOWER, LogId::new()).await, None, "another log");
     assert_eq!(

@@ -1,4 +1,4 @@
-//! P8: every byte comes back, up to the limits and no further.
+//! P8: every byte is stored and returned up to the limits, and nothing beyond them is accepted.
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -146,7 +146,7 @@ async fn assert_hard_names_filter_and_follow(store: &impl EventStore) {
     }
 }
 
-/// P8: Names are compared byte for byte: case, spaces and Unicode composition tell them apart.
+/// P8: Names are compared byte for byte: case, spaces and Unicode composition matter.
 pub async fn names_are_compared_byte_for_byte<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     let id = Uuid::now_v7();

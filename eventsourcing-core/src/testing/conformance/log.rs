@@ -1,4 +1,4 @@
-//! P15 to P19, P37 and P41: what the log shows, also while others write.
+//! P15 to P19, P37 and P41: reads of the log, also during writes.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -78,7 +78,7 @@ async fn follow_pages(store: &impl EventStore, limit: usize) -> Vec<StoredEvent>
     events
 }
 
-/// P15: The ceiling is never before the position asked for, and a limit of 0 counts as 1.
+/// P15: The ceiling is never before the requested position, and a limit of 0 counts as 1.
 pub async fn ceiling_is_never_before_the_position_asked_for<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     let page = store
@@ -112,8 +112,8 @@ pub async fn ceiling_is_never_before_the_position_asked_for<F: Fixture>(fixture:
     );
 }
 
-/// P41: A page reaches as far as its reader knows the log to be decided, unless its limit ends it before, and lacks
-/// nothing on the way.
+/// P41: A page reaches at least to the position up to which its reader knows the log to be decided, unless its limit ends it
+/// before, and has every event up to there.
 pub async fn page_reaches_as_far_as_its_reader_knows_the_log_to_be_decided<F: Fixture>(
     fixture: &F,
 ) {
@@ -278,7 +278,8 @@ async fn follow_until(
         };
         seen.extend(page.events);
         query.after = page.ceiling;
-        // Eager, so that it reads while an append is half-way, but not so that it starves the writers.
+        // The reader polls eagerly, so that it reads in the middle of appends, and sleeps after 16 idle polls, so that it does not
+        // starve the writers.
         if idle_polls % 16 == 15 {
             sleep(Duration::from_millis(1)).await;
         }
@@ -286,7 +287,7 @@ async fn follow_until(
     }
 }
 
-/// P17: A filter (categories, event names, first of stream) returns what filtering by hand would.
+/// P17: A filter (categories, event names, first of stream) returns the same events as filtering the whole log.
 pub async fn filter_returns_what_filtering_by_hand_would<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     for category in ["Account", "Transfer", "account", "Accounts"] {
@@ -346,7 +347,7 @@ fn filters() -> Vec<Filter> {
     filters
 }
 
-/// P17: The ceiling moves over what the filter left out.
+/// P17: The ceiling moves beyond events that the filter leaves out.
 pub async fn ceiling_moves_over_what_the_filter_left_out<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     store
@@ -383,7 +384,7 @@ pub async fn ceiling_moves_over_what_the_filter_left_out<F: Fixture>(fixture: &F
     assert_eq!(query.after, head, "the ceiling is not beyond the head");
 }
 
-/// P18: `head` is the ceiling of what is readable, never a number that is only reserved. An empty log has head 0.
+/// P18: `head` is the ceiling of the readable events, never a number that is only reserved. An empty log has head 0.
 pub async fn head_is_the_position_of_the_last_readable_event<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     let stream = stream();
@@ -417,7 +418,7 @@ pub async fn head_is_the_position_of_the_last_readable_event<F: Fixture>(fixture
     }
 }
 
-/// P18: `head` never runs ahead of what is readable while others write.
+/// P18: `head` is never beyond the readable events while others write.
 pub async fn head_never_runs_ahead_of_what_is_readable<F: Fixture>(fixture: &F) {
     let seed = Seed::from_env();
     let streams = [stream(), stream(), other_stream()];
@@ -486,8 +487,8 @@ pub async fn position_is_never_used_twice<F: Fixture>(fixture: &F) {
     );
 }
 
-/// P37: The newest position is that of the last event that can be seen, from every store; refused appends, steps and
-/// commands without events do not change it.
+/// P37: The newest position is that of the last visible event, on every store; refused appends, steps and commands without
+/// events do not change it.
 pub async fn newest_position_is_that_of_the_last_event_that_can_be_seen<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     let stream = stream();
@@ -518,8 +519,8 @@ pub async fn newest_position_is_that_of_the_last_event_that_can_be_seen<F: Fixtu
     }
 }
 
-/// P37: While many write, the newest position is never before an event that was acknowledged, to whichever store, nor before
-/// a head, and it never goes back.
+/// P37: During concurrent writes the newest position is never before an event that any store acknowledged, nor before a head,
+/// and it never goes back.
 pub async fn newest_position_covers_every_acknowledged_event<F: Fixture>(fixture: &F) {
     let stores = open_many(fixture, 4).await;
     let acknowledged = Arc::new(AtomicU64::new(0));
@@ -555,7 +556,7 @@ pub async fn newest_position_covers_every_acknowledged_event<F: Fixture>(fixture
             "{newest}, though {known} was acknowledged and {last} seen"
         );
         last = newest;
-        // A store that answers at once would leave no room for a writer that waits for this thread.
+        // A store may answer without yielding, which would starve a writer on this thread.
         tokio::task::yield_now().await;
     }
     finished::<F, _>(writers).await;

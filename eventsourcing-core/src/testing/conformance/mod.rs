@@ -1,4 +1,4 @@
-//! The conformance suite: every promise of `docs/store-contract.md` as a function that any store can be put to.
+//! The conformance suite: every promise of `docs/store-contract.md` as functions that test any store.
 //!
 //! A store joins with a [`Fixture`] and one line, in a test file of its crate. The crate needs `tokio` with the
 //! features `macros` and `rt-multi-thread` among its `dev-dependencies`.
@@ -24,9 +24,8 @@
 //! eventsourcing_core::conformance!(InMemory);
 //! ```
 //!
-//! Each function makes its own streams in a new place and panics when the promise is broken. What a store does
-//! when its process is killed is beyond a suite that lives in the same process: backends prove that in their own
-//! `tests/crash.rs`.
+//! Each function makes its own streams in a new place and panics when the promise is broken. The suite runs in the process of
+//! the store, so it cannot show that a killed process loses nothing: backends prove that in their own `tests/crash.rs`.
 
 mod appending;
 mod assertions;

@@ -1,4 +1,4 @@
-//! P30: what followers note is written with their steps, and read as of one moment.
+//! P30: the notes of followers are written with their steps, and read as of one moment.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ async fn make(store: &impl EventStore, step: Tracking) {
         .expect("the step can be made");
 }
 
-/// The notes of the usual follower that `query` wants.
+/// Returns the notes of the usual follower that match `query`.
 async fn notes_of(
     store: &impl EventStore,
     query: impl FnOnce(NotesQuery) -> NotesQuery,
@@ -55,7 +55,7 @@ pub async fn notes_are_written_with_their_step_or_not_at_all<F: Fixture>(fixture
     assert_eq!(
         notebook_of(&store, &FOLLOWER, log_id).await,
         FollowerNotes::default(),
-        "nobody knows the follower yet"
+        "the follower has made no step yet"
     );
     let first = step_from(0, log_id)
         .to(3)
@@ -99,7 +99,7 @@ pub async fn notes_are_written_with_their_step_or_not_at_all<F: Fixture>(fixture
     let unleased = store.append(unleased).await;
     assert!(
         matches!(unleased, Err(StoreError::LeaseLost { .. })),
-        "nobody has a lease, but {unleased:?}"
+        "there is no lease, but {unleased:?}"
     );
     assert_eq!(
         before,
@@ -148,7 +148,7 @@ pub async fn step_at_an_outdated_revision_is_refused_and_writes_nothing<F: Fixtu
     );
 }
 
-/// P30: Every step adds one to the revision: with notes or without, on or in place. What is refused or repeated does not.
+/// P30: Every step adds one to the revision: with notes or without, forwards or in place. A refused or repeated step does not.
 pub async fn every_step_adds_one_to_the_revision<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     let log_id = store.log_id();
@@ -197,7 +197,7 @@ pub async fn every_step_adds_one_to_the_revision<F: Fixture>(fixture: &F) {
     );
 }
 
-/// P30: A note that is put replaces the one before. Removing a note that is not there is harmless.
+/// P30: A note replaces the previous one of its key. Removing a missing note is harmless.
 pub async fn note_that_is_put_replaces_and_one_that_is_missing_may_be_removed<F: Fixture>(
     fixture: &F,
 ) {
@@ -245,7 +245,8 @@ pub async fn note_that_is_put_replaces_and_one_that_is_missing_may_be_removed<F:
     );
 }
 
-/// P30: Notes are found by how their keys begin, after a key, so many at most, in the order of the bytes of their keys.
+/// P30: A query returns the notes whose keys begin with a prefix and come after a key: at most `limit`, in the order of the bytes
+/// of their keys.
 pub async fn notes_are_read_in_order_by_prefix_after_a_key_and_so_many<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     let mut keys = hard_keys();
@@ -315,7 +316,7 @@ pub async fn notes_are_read_in_order_by_prefix_after_a_key_and_so_many<F: Fixtur
     );
 }
 
-/// Keys that a store must not take for patterns, nor sort like a dictionary or by UTF-16.
+/// Keys that a store must not treat as patterns, nor sort by a collation or by UTF-16.
 fn hard_keys() -> Vec<String> {
     let mut keys: Vec<_> = [
         "parked/",
@@ -392,7 +393,7 @@ async fn pages(store: &impl EventStore, prefix: &str, limit: usize) -> Vec<(Stri
     }
 }
 
-/// P30: Position, revision and notes are read as of one moment, also while the follower steps.
+/// P30: Position, revision and notes are read as of one moment, also during steps of the follower.
 pub async fn notebook_is_of_one_moment_while_the_follower_steps<F: Fixture>(fixture: &F) {
     const STEPS: u64 = 60;
     let stores = open_many(fixture, 2).await;
@@ -438,7 +439,7 @@ pub async fn notebook_is_of_one_moment_while_the_follower_steps<F: Fixture>(fixt
     finished::<F, _>(vec![steps]).await;
 }
 
-/// P30: Notes of different followers, and of one follower in different logs, have nothing to do with each other.
+/// P30: Notes of different followers, and of one follower in different logs, are independent.
 pub async fn notes_of_different_followers_and_logs_are_independent<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     let logs = [store.log_id(), LogId::new()];
@@ -588,7 +589,7 @@ pub async fn notes_beyond_the_limits_are_invalid_and_write_nothing<F: Fixture>(f
     );
 }
 
-/// P30: Of any number of concurrent steps at one revision exactly one succeeds, with a lease and without.
+/// P30: Exactly one of any number of concurrent steps at one revision succeeds, with a lease and without.
 pub async fn of_concurrent_steps_at_one_revision_exactly_one_succeeds<F: Fixture>(fixture: &F) {
     let seed = Seed::from_env();
     let stores = open_many(fixture, 3).await;

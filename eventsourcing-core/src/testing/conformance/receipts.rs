@@ -1,4 +1,4 @@
-//! P6, P7 and P9: what receipts say, also those of commands that have recorded nothing or were rejected.
+//! P6, P7 and P9: the contents of receipts, also of commands that recorded nothing or were rejected.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use super::builders::{FOLLOWER, append, append_to, event, snapshot, step_from, s
 use super::concurrency::{Start, open_many, race};
 use super::{DurableFixture, Fixture};
 
-/// Appends without events that are answers to commands, each with the kind of its receipt.
+/// Returns appends without events that answer commands, each with the kind of its receipt.
 fn answers_without_events(
     store: &impl EventStore,
     stream: &StreamId,
@@ -95,8 +95,8 @@ async fn answer_in_every_way(store: &impl EventStore, stream: &StreamId) -> Vec<
     answers
 }
 
-/// P6: Every receipt says in which log it is a position, and whether events were recorded, nothing was, or the command was
-/// rejected: in the answer, read, listed and repeated, whatever the repeated append carries.
+/// P6: Every receipt names the log of its position, and its kind: events recorded, nothing recorded, or command rejected. The
+/// receipt is the same in the answer, when it is read or listed, and after a repetition, whatever the repeated append carries.
 pub async fn receipts_say_their_log_and_their_kind<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     let stream = stream();
@@ -160,8 +160,8 @@ pub async fn receipts_say_their_log_and_their_kind<F: Fixture>(fixture: &F) {
     );
 }
 
-/// P6: The position of a receipt without an event is that of the last event that could be seen then: whatever the decision
-/// has seen lies at or before it.
+/// P6: The position of a receipt without an event is that of the last visible event: all events that the decision has read are
+/// at or before it.
 pub async fn receipt_without_events_stands_for_what_was_there<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     let stream = stream();
@@ -198,12 +198,12 @@ pub async fn receipt_without_events_stands_for_what_was_there<F: Fixture>(fixtur
         assert_eq!(
             unnamed.receipt.position,
             Position::ZERO,
-            "nobody has decided on anything"
+            "no command has been decided"
         );
     }
 }
 
-/// P6: A guard of a command that has nothing to record is honoured, and a command that it refuses has not been seen.
+/// P6: The guard of a command that records nothing is checked, and a refused append leaves no trace of its command id.
 pub async fn command_that_records_nothing_honours_its_guards<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     let stream = stream();
@@ -239,7 +239,7 @@ pub async fn command_that_records_nothing_honours_its_guards<F: Fixture>(fixture
     );
 }
 
-/// P7: Of answers of different kinds to one command at the same time one is stored, and all get its receipt.
+/// P7: Concurrent answers of different kinds to one command: one is stored, and all get its receipt.
 pub async fn simultaneous_answers_to_one_command_are_one<F: Fixture>(fixture: &F) {
     let seed = Seed::from_env();
     let stores = open_many(fixture, 3).await;
@@ -290,7 +290,7 @@ pub async fn simultaneous_answers_to_one_command_are_one<F: Fixture>(fixture: &F
     }
 }
 
-/// P9: A rejection has no event, and names the command that is rejected.
+/// P9: A rejection has no event, and names the rejected command.
 pub async fn rejection_with_events_or_of_no_command_is_invalid<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     let stream = stream();
@@ -313,7 +313,7 @@ pub async fn rejection_with_events_or_of_no_command_is_invalid<F: Fixture>(fixtu
     assert_eq!(store.receipt(id).await.expect("receipts can be read"), None);
 }
 
-/// P6: Receipts of every kind are as they were after a restart.
+/// P6: Receipts of every kind are unchanged after a restart.
 pub async fn receipts_of_every_kind_survive_a_restart<F: DurableFixture>(fixture: &F) {
     let store = fixture.open().await;
     let stream = stream();

@@ -1,4 +1,4 @@
-//! P32: what was refused, or was not waited for, keeps its transaction from being committed.
+//! P32: a refused or dropped operation keeps its transaction from being committed.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -19,7 +19,7 @@ const CREATE: &str = "CREATE TABLE entries (account TEXT PRIMARY KEY)";
 const INSERT: &str = "INSERT INTO entries (account) VALUES ($1)";
 const OTHER: Name = Name::from_static("other");
 
-/// Begins a transaction that has something to lose: a row and a step.
+/// Begins a transaction with a row and a step, which a wrong commit would keep.
 async fn begin_and_write(store: &impl EventStore) -> Box<dyn Transaction> {
     let mut transaction = begin(store).await;
     let step = step_from(0, store.log_id()).by(OTHER).to(1);
@@ -54,7 +54,7 @@ async fn assert_nothing_written<F: Fixture>(fixture: &F, what: &str) {
     }
 }
 
-/// P32: A transaction in which a step was refused is not committed, whatever is asked of it afterwards.
+/// P32: A transaction in which a step was refused is not committed, whatever operations follow.
 pub async fn commit_after_a_refused_step_writes_nothing_and_says_so<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     let log_id = store.log_id();
@@ -108,7 +108,7 @@ pub async fn commit_after_a_refused_step_writes_nothing_and_says_so<F: Fixture>(
     assert_goes_on(&store).await;
 }
 
-/// P32: A transaction in which a statement or a query was refused is not committed, whatever is asked of it afterwards.
+/// P32: A transaction in which a statement or a query was refused is not committed, whatever operations follow.
 pub async fn commit_after_a_refused_statement_writes_nothing_and_says_so<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     carry_out(&store, &[CREATE]).await;
@@ -170,7 +170,7 @@ pub async fn commit_after_a_dropped_operation_writes_nothing_and_says_so<F: Fixt
             1 => drop_after_one_poll(transaction.query("SELECT account FROM entries", &[])).await,
             _ => drop_after_one_poll(transaction.step(&step)).await,
         };
-        // One that was answered at once was not dropped.
+        // A future that is ready at its first poll was not dropped midway, so such a case shows nothing.
         if !is_unfinished {
             continue;
         }
@@ -191,7 +191,7 @@ async fn drop_after_one_poll(operation: impl Future) -> bool {
     poll_fn(|context| Poll::Ready(operation.as_mut().poll(context).is_pending())).await
 }
 
-/// Appends and transactions go on as if nothing had happened.
+/// Checks that appends and transactions work as before.
 async fn assert_goes_on(store: &impl EventStore) {
     let stream = stream();
     store

@@ -8,7 +8,7 @@ use super::builders::{
     append, append_to, numbered_events, other_stream, snapshot, snapshot_by, stream,
 };
 
-/// P24: The newest snapshot not beyond the asked version is found.
+/// P24: The newest snapshot at or before the requested version is found.
 pub async fn newest_snapshot_not_beyond_the_asked_version_is_found<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     let stream = stream();
@@ -17,7 +17,7 @@ pub async fn newest_snapshot_not_beyond_the_asked_version_is_found<F: Fixture>(f
         .append(append().with_events(stream.clone(), Expected::Any, numbered_events(10)))
         .await
         .expect("any version");
-    // The order of writing says nothing about which is newest.
+    // Snapshots are written out of order, because the newest is the one of the highest version.
     let append = append()
         .with_snapshot(snapshot(&stream, 9))
         .with_snapshot(snapshot(&stream, 3));
@@ -55,7 +55,7 @@ pub async fn newest_snapshot_not_beyond_the_asked_version_is_found<F: Fixture>(f
     }
 }
 
-/// P24: A snapshot with another fingerprint is ignored, also where both stand at the same version.
+/// P24: A snapshot with another fingerprint is ignored, even if both have the same version.
 pub async fn snapshot_with_another_fingerprint_is_ignored<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     let stream = stream();
@@ -183,7 +183,8 @@ async fn without_snapshots(store: &impl EventStore, stream: &StreamId, to: Versi
     store.load(load).await.expect("a stream can be loaded")
 }
 
-/// The payload of each event is its version, and that of a snapshot the version it shows: the state is their sum.
+/// Returns the sum of the versions that are shown. The payload of an event is its version, and that of a snapshot is the version
+/// it shows, which stands for all versions up to it.
 fn fold(loaded: &Loaded) -> u64 {
     let number = |payload: &[u8]| {
         String::from_utf8_lossy(payload)

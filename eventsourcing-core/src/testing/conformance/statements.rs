@@ -1,4 +1,4 @@
-//! P32: what every database understands, and what it answers.
+//! P32: the statements that every database understands, and their results.
 
 use crate::sql::{Row, SqlError, Transaction, Value};
 use crate::store::EventStore;
@@ -21,7 +21,7 @@ async fn query(store: &impl EventStore, sql: &str, values: &[Value]) -> Vec<Row>
         .unwrap_or_else(|error| panic!("{sql}: {error}"))
 }
 
-/// The one row that is found.
+/// Returns the only row of the result.
 async fn query_one(store: &impl EventStore, sql: &str, values: &[Value]) -> Row {
     let mut rows = query(store, sql, values).await;
     assert_eq!(rows.len(), 1, "{sql}: one row");
@@ -119,7 +119,7 @@ pub async fn values_of_every_kind_come_back_unchanged<F: Fixture>(fixture: &F) {
     }
 }
 
-/// P32: NULL goes into and comes out of columns of every type. Numbers of rows and truth values are whole numbers.
+/// P32: Columns of every type store and return NULL. Counts and truth values are integers.
 pub async fn nothing_goes_into_and_comes_out_of_every_column<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     carry_out(&store, &[KINDS]).await;
@@ -194,7 +194,7 @@ pub async fn nothing_goes_into_and_comes_out_of_every_column<F: Fixture>(fixture
     );
 }
 
-/// P32: Parameters are taken by their numbers: in any order, and as often as they occur.
+/// P32: Parameters are bound by their numbers: in any order, and any number of times.
 pub async fn parameters_go_where_their_numbers_stand<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     carry_out(
@@ -226,7 +226,7 @@ pub async fn parameters_go_where_their_numbers_stand<F: Fixture>(fixture: &F) {
     assert_eq!(words(3).await, ["345", "678", "9"]);
 }
 
-/// P32: Statements say how many rows they changed: inserts, updates, deletes, and inserts that turn into updates.
+/// P32: Statements return the number of changed rows: inserts, updates, deletes, and inserts that turn into updates.
 pub async fn statements_say_how_many_rows_they_changed<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     carry_out(
@@ -293,7 +293,7 @@ pub async fn statements_say_how_many_rows_they_changed<F: Fixture>(fixture: &F) 
     assert_eq!(rows, [&values!["a", 7_i64][..], &values!["d", 1_i64][..]]);
 }
 
-/// P32: A statement that the database refuses is named in the error, changes nothing, and the database works on.
+/// P32: A statement that the database refuses is named in the error and changes nothing, and the database remains usable.
 pub async fn refused_statement_is_named_and_changes_nothing<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     carry_out(
@@ -361,7 +361,7 @@ pub async fn refused_statement_is_named_and_changes_nothing<F: Fixture>(fixture:
     assert_eq!(query(&store, "SELECT * FROM things", &[]).await.len(), 1);
 }
 
-/// P32: Tables, views and indexes are made, changed and dropped within the transaction, and undone with it.
+/// P32: Tables, views and indexes are created, changed and dropped within the transaction, and rolled back with it.
 pub async fn tables_views_and_indexes_belong_to_the_transaction<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     let other = fixture.open().await;

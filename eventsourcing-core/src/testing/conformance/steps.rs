@@ -1,4 +1,4 @@
-//! P38 and P39: steps name the cut they rely on and the last event that the follower has seen.
+//! P38 and P39: steps name the cut of a restored log they rely on, and the last event that the follower has seen.
 
 use crate::store::{
     Cut, EventIdentity, EventRef, EventStore, LogId, Name, Position, StoreError, Tracking,
@@ -95,8 +95,8 @@ pub async fn step_of_an_outdated_cut_is_refused_and_writes_nothing<F: Fixture>(f
     );
 }
 
-/// P38: A step that is refused for another reason records no cut, cuts of different followers and logs are independent, and a step
-/// without a cut is not judged by one.
+/// P38: A step that is refused for another reason records no cut, cuts of different followers and logs are independent, and a
+/// step without a cut is not compared with the recorded one.
 pub async fn cut_is_recorded_with_its_step_or_not_at_all<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     let log = store.log_id();
@@ -145,7 +145,7 @@ pub async fn cut_is_recorded_with_its_step_or_not_at_all<F: Fixture>(fixture: &F
     );
 }
 
-/// P38: Of concurrent first steps that name different cuts, those of one cut succeed and all others are refused.
+/// P38: Concurrent first steps that name different cuts: those of one cut succeed and all others are refused.
 pub async fn of_concurrent_first_steps_one_cut_is_recorded<F: Fixture>(fixture: &F) {
     let seed = Seed::from_env();
     let stores = open_many(fixture, 3).await;

@@ -1,4 +1,4 @@
-//! P12 to P14: what a stream shows, also while others write.
+//! P12 to P14: reads of a stream, also during writes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -101,7 +101,7 @@ pub async fn unknown_stream_is_empty<F: Fixture>(fixture: &F) {
     }
 }
 
-/// P13: `load` gives a snapshot and exactly the events after it.
+/// P13: `load` returns a snapshot and exactly the events after it.
 pub async fn load_gives_a_snapshot_and_exactly_the_events_after_it<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     let stream = stream();
@@ -137,7 +137,7 @@ pub async fn load_gives_a_snapshot_and_exactly_the_events_after_it<F: Fixture>(f
     );
 }
 
-/// P13: `load` goes on after a version, gives no more than asked for, and no snapshot that shows no more than was known.
+/// P13: `load` continues after a version, returns at most the requested events, and no snapshot at or before that version.
 pub async fn load_goes_on_after_a_version_and_within_a_limit<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     let stream = stream();
@@ -184,7 +184,7 @@ pub async fn load_goes_on_after_a_version_and_within_a_limit<F: Fixture>(fixture
     }
 }
 
-/// P13: `load` is one consistent view, even while others append.
+/// P13: `load` returns one consistent view, also during appends.
 pub async fn load_is_one_consistent_view_while_others_append<F: Fixture>(fixture: &F) {
     let stream = stream();
     let writing = Arc::new(AtomicBool::new(true));
@@ -211,7 +211,10 @@ pub async fn load_is_one_consistent_view_while_others_append<F: Fixture>(fixture
         if version % 3 == 0 {
             append = append.with_snapshot(snapshot(&stream, version));
         }
-        store.append(append).await.expect("nobody else writes");
+        store
+            .append(append)
+            .await
+            .expect("there is no other writer");
         written.store(version, Ordering::SeqCst);
         tokio::task::yield_now().await;
     }

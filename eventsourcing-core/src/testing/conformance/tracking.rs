@@ -1,4 +1,4 @@
-//! P20 to P22 and P40: where followers are, that their steps are done once, and which followers there are.
+//! P20 to P22 and P40: the positions of followers, steps that happen once, and the list of followers.
 
 use crate::store::{
     Cut, EventStore, Expected, FollowerPosition, FollowersQuery, LogId, LogQuery, Name, NotesQuery,
@@ -55,8 +55,8 @@ pub async fn tracking_is_written_with_its_append_or_not_at_all<F: Fixture>(fixtu
     assert_eq!(stream_of(&fresh, &stream).await.len(), 2);
 }
 
-/// P21: Tracking states where it moves from and to; if the follower is not at `from`, nothing is written and the error
-/// says where it is.
+/// P21: Tracking names the positions from and to which the follower moves; if the follower is not at `from`, nothing is written
+/// and the error has its position.
 pub async fn step_from_elsewhere_is_refused_and_says_where_the_follower_is<F: Fixture>(
     fixture: &F,
 ) {
@@ -95,7 +95,7 @@ pub async fn step_from_elsewhere_is_refused_and_says_where_the_follower_is<F: Fi
     );
 }
 
-/// P21: A step ends before it begins only if it says that it goes back.
+/// P21: A step to an earlier position is accepted only if it is marked as going back.
 pub async fn step_goes_back_only_if_it_says_so<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     let log = store.log_id();
@@ -147,7 +147,7 @@ pub async fn step_goes_back_only_if_it_says_so<F: Fixture>(fixture: &F) {
     assert_eq!(tracking_of(&fresh, &FOLLOWER, log).await, Position::new(3));
 }
 
-/// P21: So two runners of one follower cannot both do the same work.
+/// P21: Two runners of one follower never both process the same event.
 pub async fn two_runners_of_one_follower_do_each_step_once<F: Fixture>(fixture: &F) {
     let seed = Seed::from_env();
     let store = fixture.open().await;
@@ -188,7 +188,7 @@ pub async fn two_runners_of_one_follower_do_each_step_once<F: Fixture>(fixture: 
     assert_eq!(tracking_of(&store, &FOLLOWER, store.log_id()).await, end);
 }
 
-/// Follows the log up to `end` and records for each event where it stood.
+/// Follows the log up to `end` and records the position of each event.
 struct Runner<S> {
     end: Position,
     store: S,
@@ -197,7 +197,7 @@ struct Runner<S> {
 }
 
 impl<S: EventStore> Runner<S> {
-    /// Returns how many steps this runner has done.
+    /// Returns the number of steps of this runner.
     async fn run(mut self) -> usize {
         let mut done = 0;
         let mut at = Position::ZERO;
@@ -273,7 +273,7 @@ pub async fn followers_are_independent<F: Fixture>(fixture: &F) {
     }
 }
 
-/// P22: Followers name the log they follow: its id is the same for every store of one place, and for no other place.
+/// P22: Followers name the log they follow: all stores of one place have the same log id, and different places have different ids.
 pub async fn log_id_is_the_same_for_every_store_of_one_place<F: Fixture>(fixture: &F) {
     let log_id = fixture.open().await.log_id();
     assert_eq!(log_id, fixture.open().await.log_id());
@@ -281,8 +281,8 @@ pub async fn log_id_is_the_same_for_every_store_of_one_place<F: Fixture>(fixture
     assert_ne!(log_id, elsewhere.open().await.log_id());
 }
 
-/// P40: Every follower that has made a step is listed, with the log it follows, its position and its revision: in the order
-/// of the bytes of the names, then of the ids of the logs, after one of them, at most as many as asked for.
+/// P40: Every follower that has made a step is listed, with its log, position and revision: in the order of the bytes of the
+/// names, then of the ids of the logs, at most `limit` after a given one.
 pub async fn followers_that_have_made_a_step_are_listed_in_order<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     assert_eq!(

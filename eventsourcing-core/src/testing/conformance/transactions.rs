@@ -1,4 +1,4 @@
-//! P32: what a transaction writes and the step it makes happen together or not at all, whatever becomes of it.
+//! P32: the statements and the step of a transaction happen together or not at all, however the transaction ends.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use super::assertions::{
 use super::builders::{FOLLOWER, append, append_to, step_from, stream};
 use super::concurrency::{Start, drop_midway, finished, open_many, race, within};
 
-/// Longer than a query takes that does not wait for anybody.
+/// A time longer than that of any query that waits for no lock.
 const SOON: Duration = Duration::from_millis(500);
 
 pub(super) fn database_of(store: &impl EventStore) -> Arc<dyn Database> {
@@ -60,7 +60,7 @@ pub(super) async fn carry_out(store: &impl EventStore, statements: &[&str]) {
 const CREATE: &str = "CREATE TABLE balances (account TEXT PRIMARY KEY, amount BIGINT)";
 const INSERT: &str = "INSERT INTO balances (account, amount) VALUES ($1, $2)";
 
-/// The rows of the table, in order.
+/// Returns the rows of the table, in order.
 async fn balances(database: &dyn Database) -> Vec<(String, i64)> {
     let rows = database
         .query("SELECT account, amount FROM balances ORDER BY amount", &[])
@@ -79,7 +79,7 @@ fn row(account: &str, amount: i64) -> (String, i64) {
     (account.to_owned(), amount)
 }
 
-/// P32: What a transaction writes, and its step with its notes, happen together when it is committed, or not at all.
+/// P32: The statements of a transaction, and its step with its notes, happen together when it is committed, or not at all.
 pub async fn transaction_and_its_step_happen_together_or_not_at_all<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     let fresh = fixture.open().await;
@@ -166,7 +166,7 @@ pub async fn transaction_and_its_step_happen_together_or_not_at_all<F: Fixture>(
     );
 }
 
-/// P32: A step in a transaction is refused like one in an append: for its position, its revision, its lease, its limits.
+/// P32: A step in a transaction is refused for the same reasons as in an append: its position, its revision, its lease, its limits.
 pub async fn step_in_a_transaction_is_refused_as_in_an_append<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     let log_id = store.log_id();
@@ -256,7 +256,7 @@ pub async fn step_in_a_transaction_is_refused_as_in_an_append<F: Fixture>(fixtur
     );
 }
 
-/// P32: Of any number of transactions that make the same step at the same time exactly one succeeds.
+/// P32: Exactly one of any number of concurrent transactions that make the same step succeeds.
 pub async fn of_transactions_that_make_one_step_exactly_one_succeeds<F: Fixture>(fixture: &F) {
     let seed = Seed::from_env();
     let stores = open_many(fixture, 2).await;
@@ -311,7 +311,7 @@ pub async fn of_transactions_that_make_one_step_exactly_one_succeeds<F: Fixture>
     }
 }
 
-/// P32: A query outside of transactions sees what is committed and nothing else. It may wait for a transaction to end.
+/// P32: A query outside of transactions sees committed rows only. It may wait for a transaction to end.
 pub async fn query_sees_only_what_is_committed<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     let other = fixture.open().await;
@@ -381,7 +381,7 @@ pub async fn query_sees_only_what_is_committed<F: Fixture>(fixture: &F) {
     }
 }
 
-/// P32: If a future of a transaction is dropped at any await, the transaction has happened wholly or not at all.
+/// P32: If a future of a transaction is dropped at any await, the transaction has happened as a whole or not at all.
 pub async fn dropped_transaction_happened_wholly_or_not_at_all<F: Fixture>(fixture: &F) {
     let mut rng = Seed::from_env().rng(0);
     let store = fixture.open().await;
@@ -400,7 +400,10 @@ pub async fn dropped_transaction_happened_wholly_or_not_at_all<F: Fixture>(fixtu
             let step = step_from(at, log_id)
                 .to(at + 1)
                 .with_note("at", (at + 1).to_string());
-            transaction.step(&step).await.expect("nobody else steps");
+            transaction
+                .step(&step)
+                .await
+                .expect("no other step is made");
             let amount = i64::try_from(at).expect("a small number");
             transaction
                 .execute(INSERT, &values![amount.to_string(), amount])
@@ -442,7 +445,7 @@ pub async fn dropped_transaction_happened_wholly_or_not_at_all<F: Fixture>(fixtu
     assert_eq!(stream_of(&fresh, &stream).await.len(), rounds / 2);
 }
 
-/// Where the follower is once no transaction moves it any more: one of the two positions from `at`.
+/// Returns the position of the follower once no transaction moves it any more: one of the two positions from `at`.
 async fn settled(store: &impl EventStore, at: u64) -> u64 {
     let mut transaction = begin(store).await;
     match transaction
@@ -455,7 +458,7 @@ async fn settled(store: &impl EventStore, at: u64) -> u64 {
     }
 }
 
-/// P32: Appends go on after transactions that are dropped, and none that came meanwhile is lost.
+/// P32: Appends continue after transactions that are dropped, and none that arrived meanwhile is lost.
 pub async fn appends_go_on_after_transactions_that_are_dropped<F: Fixture>(fixture: &F) {
     let store = Arc::new(fixture.open().await);
     let other = Arc::new(fixture.open().await);
@@ -501,7 +504,7 @@ pub async fn appends_go_on_after_transactions_that_are_dropped<F: Fixture>(fixtu
     assert_eq!(balances(&*database_of(&*other)).await, []);
 }
 
-/// P32: A transaction that is left idle is undone in the end: others do not wait for it for ever, and it says so.
+/// P32: A transaction that is left idle is rolled back: others do not wait for it forever, and its owner gets an error.
 pub async fn idle_transaction_does_not_block_others_for_ever<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     let log_id = store.log_id();
@@ -549,7 +552,7 @@ pub async fn idle_transaction_does_not_block_others_for_ever<F: Fixture>(fixture
     assert_eq!(balances(&*database_of(&store)).await, [row("Dan", 4)]);
 }
 
-/// Tries again while others are in the way.
+/// Retries while other transactions cause conflicts.
 async fn until_available<T, N: Future<Output = Result<T, StoreError>>>(
     attempt: impl Fn() -> N,
 ) -> T {

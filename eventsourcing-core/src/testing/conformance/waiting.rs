@@ -1,4 +1,4 @@
-//! P26: readers are woken, and a lost notification delays them by no more than the poll interval.
+//! P26: waiting readers are woken, and a lost notification delays them by at most the poll interval.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::assertions::{head_of, positions_of};
 use super::builders::{append, append_to, step_from, stream};
 use super::concurrency::{finished, within};
 
-/// P26: `wait_beyond(p)` returns soon after an event beyond `p` is readable, whoever wrote it, and not before.
+/// P26: `wait_beyond(p)` returns soon after an event beyond `p` is readable, from any writer, and not before.
 pub async fn waiting_ends_when_another_store_writes<F: Fixture>(fixture: &F) {
     let stream = stream();
     let writer = Arc::new(fixture.open().await);
@@ -49,7 +49,7 @@ pub async fn waiting_ends_when_another_store_writes<F: Fixture>(fixture: &F) {
     }
 }
 
-/// Returns what waiting returned, when that is the position of a readable event.
+/// Waits, and returns the position after checking that it is that of a readable event.
 async fn wait_and_read(store: Arc<impl EventStore>, position: Position) -> Position {
     let woken = store
         .wait_beyond(position, None)
@@ -67,13 +67,13 @@ async fn wait_and_read(store: Arc<impl EventStore>, position: Position) -> Posit
     woken
 }
 
-/// Where those who wait have been woken: soon.
+/// Returns the positions to which the waiting readers were woken, within the allowed delay.
 async fn woken<F: Fixture>(waiting: Vec<JoinHandle<Position>>) -> Vec<Position> {
     let woken = timeout(F::WAKING_MAX, finished::<F, _>(waiting)).await;
     woken.unwrap_or_else(|_| panic!("a reader was not woken within {:?}", F::WAKING_MAX))
 }
 
-/// P26: An event that is already there is not waited for, and a wait that was dropped does no harm.
+/// P26: A wait for an event that already exists returns at once, and a dropped wait does no harm.
 pub async fn waiting_ends_at_once_when_the_event_is_already_there<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     let stream = stream();
@@ -112,7 +112,7 @@ pub async fn waiting_ends_at_once_when_the_event_is_already_there<F: Fixture>(fi
     }
 }
 
-/// P26: An append at the very moment a wait begins is not missed.
+/// P26: An append at the moment when a wait begins is not missed.
 pub async fn append_at_the_moment_of_waiting_is_not_missed<F: Fixture>(fixture: &F) {
     let mut rng = Seed::from_env().rng(0);
     let stream = stream();

@@ -1,4 +1,4 @@
-//! [`Writer`]: appends in every way there is, for the promises about those who read meanwhile.
+//! [`Writer`]: appends in many ways, for the promises about concurrent readers.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::builders::{
 };
 use super::concurrency::{drop_midway, within};
 
-/// Writes in every way there is: small and large, refused, repeated, and dropped midway.
+/// A writer of small and large appends, of refused, repeated and dropped ones.
 pub(super) struct Writer<S> {
     pub(super) name: u64,
     pub(super) store: S,
@@ -127,7 +127,7 @@ impl<S: EventStore> Writer<S> {
     }
 }
 
-/// Appends that a store may notice late, when numbers have been drawn already.
+/// Appends that a store may refuse late, after it has reserved positions.
 pub(super) async fn be_refused_in_every_way(store: &impl EventStore, stream: &StreamId) {
     let actual = version_of(store, stream).await;
     let write = || append().with_events(other_stream(), Expected::Any, numbered_events(2));

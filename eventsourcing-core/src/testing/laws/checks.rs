@@ -1,4 +1,4 @@
-//! What must hold of every history: each function is one law, put to one history.
+//! The checks of the laws: each function checks one law on one history.
 
 use std::error::Error;
 
@@ -18,7 +18,7 @@ const ALONE: Encoding = Encoding::JSON.without_read_back();
 
 /// A history that was recorded, encoded as it would be stored.
 pub(super) struct Recording {
-    /// Of the root that has recorded it.
+    /// The state of the root that has recorded the events.
     pub(super) view: View,
     stored: Vec<StoredEvent>,
 }
@@ -46,7 +46,7 @@ impl Recording {
         })
     }
 
-    /// The law that decide-then-fold equals replay.
+    /// Checks that a replay gives the recorded state.
     pub(super) fn check_replay<A: Aggregate>(
         &self,
         printer: Option<Printer<A>>,
@@ -69,7 +69,7 @@ impl Recording {
         View::of(&*load::<A>(None, &self.stored)?, printer)
     }
 
-    /// The law that a snapshot and the events after it equal all events, at every version.
+    /// Checks at every version that a snapshot and the events after it give the same state as all events.
     pub(super) fn check_snapshots<A: Aggregate>(
         &self,
         printer: Option<Printer<A>>,
@@ -81,9 +81,10 @@ impl Recording {
             let snapshot = snapshot(&root)?;
             let view = View::of(&*load::<A>(Some(snapshot), after)?, printer)?;
             if !view.is_same(&whole) {
-                let (view, whole) = (view.shown(&whole), whole.shown(&view));
+                let shown_view = view.shown(&whole);
+                let shown_whole = whole.shown(&view);
                 return Err(format!(
-                    "a snapshot at version {at} and the events after it make {view}, and all events make {whole}"
+                    "a snapshot at version {at} and the events after it make {shown_view}, and all events make {shown_whole}"
                 ));
             }
         }
@@ -91,7 +92,7 @@ impl Recording {
     }
 }
 
-/// The law that an event is read as it was written.
+/// Checks that every event is read as it was written.
 pub(super) fn check_codec<A: Aggregate>(events: &[A::Event]) -> Result<(), String> {
     for event in events {
         let event_type = event.event_type();
@@ -120,7 +121,8 @@ pub(super) fn check_codec<A: Aggregate>(events: &[A::Event]) -> Result<(), Strin
     Ok(())
 }
 
-/// By every codec, directly and by way of a JSON value; `Some(None)` is not `None`, which looks the same in JSON.
+/// Checks that every codec reads the event back. The comparison is not only of JSON values, in which `Some(None)` looks like
+/// `None`.
 fn read_back<E: Event>(event: &E) -> Result<(), String> {
     let codecs = [
         Codec::Json,
@@ -139,12 +141,15 @@ fn read_back<E: Event>(event: &E) -> Result<(), String> {
     Ok(())
 }
 
-/// Encodes an event as JSON, also if it does not come back.
+/// Encodes an event as JSON, without the check that it can be read back.
 pub(super) fn encode<E: Event>(event: &E) -> Result<Vec<u8>, CodecError> {
     ALONE.encode_event(event).map(|encoded| encoded.payload)
 }
 
-/// What a stored event is read as: which of the types, and the fields. Reading it again must give the same.
+/// Reads a stored event twice and returns the types and fields of the result.
+///
+/// # Errors
+/// The event cannot be read, or is read differently the second time.
 pub(super) fn read_twice<E: Event>(stored: &StoredEvent) -> Result<Vec<(usize, Value)>, String> {
     let once = read_once::<E>(stored)?;
     let again = read_once::<E>(stored)?;

@@ -1,4 +1,4 @@
-//! [`Decide`]: the decisions of an aggregate, with drawn arguments. Only what they decide on can happen to it.
+//! [`Decide`]: the decisions of an aggregate, which the laws call with generated arguments.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -9,9 +9,9 @@ use super::generator::learned_shapes::LearnedShapes;
 use super::generator::{Numbers, Place};
 use crate::{Aggregate, IntoEvents};
 
-/// A decision of an aggregate: `Account::credit`, or a closure such as `|account: &Account, amount: Money| …`, with up to
-/// three parameters besides. They are of any types that serde can read, and are drawn. It returns what
-/// [`Root::execute`](crate::Root::execute) and [`Root::record`](crate::Root::record) take.
+/// A decision of an aggregate: `Account::credit`, or a closure such as `|account: &Account, amount: Money| …`, with at most
+/// three more parameters. Their types are any that serde can read; the laws generate the values. A decision returns the same
+/// types that [`Root::execute`](crate::Root::execute) and [`Root::record`](crate::Root::record) take.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a decision of `{A}`",
     label = "takes `&{A}` and up to three values that serde can read, and returns events or a `Result` of them"
@@ -21,14 +21,14 @@ pub trait Decide<A: Aggregate, Kind>: 'static {
     fn into_decision(self, number: usize) -> Decision<A>;
 }
 
-/// See [`Decide`].
+/// A decision with its type erased: see [`Decide`].
 pub struct Decision<A: Aggregate> {
     pub(super) learn: Box<Learning>,
     pub(super) ask: Box<Asking<A>>,
 }
 
 type Learning = dyn Fn(&mut LearnedShapes, &mut fastrand::Rng) -> Result<(), String>;
-/// `None`: it refuses.
+/// Returns `None` if the decision rejects.
 type Asking<A> = dyn Fn(&LearnedShapes, &A, &[u64]) -> Option<Vec<<A as Aggregate>::Event>>;
 
 impl<A: Aggregate> fmt::Debug for Decision<A> {
@@ -57,12 +57,12 @@ fn decision<A: Aggregate, T: DeserializeOwned + 'static>(
     }
 }
 
-/// A decision that may refuse.
+/// A decision that may reject.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct MayRefuse<T>(PhantomData<T>);
 
-/// A decision that does not refuse.
+/// A decision that never rejects.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct NeverRefuses<T>(PhantomData<T>);

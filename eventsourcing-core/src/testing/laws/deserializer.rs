@@ -1,4 +1,4 @@
-//! What a type is given for each thing it asks for.
+//! The `Deserializer` of generated values: one made-up value for each request of a type.
 
 use serde::de::{Deserializer, Error as _, Visitor};
 
@@ -135,7 +135,8 @@ impl<'de> Deserializer<'de> for ValueSource<'_> {
         visitor.visit_map(self.elements())
     }
 
-    /// Most types can be read from their fields in order, which tells apart a field from its aliases.
+    /// Most types can be read from their fields in order. A map is the second kind only, because the names that serde passes include
+    /// aliases, and a map with a field and its alias is refused.
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,

@@ -1,4 +1,4 @@
-//! [`Events`]: what can happen to an aggregate, as events that are drawn from their types or taken from examples.
+//! [`Events`]: the events of an aggregate, generated from their types or taken from examples.
 
 use std::collections::BTreeSet;
 
@@ -8,18 +8,20 @@ use super::panics::catching;
 use crate::testing::Seed;
 use crate::{Aggregate, Event};
 
-/// Every event of an aggregate that can be drawn.
+/// A source of events of every type of an aggregate.
 pub(super) struct Events<A: Aggregate> {
     pub(super) learned: LearnedShapes,
-    /// For each of [`Event::TYPES`]; where there are none, its type tells how to draw one.
+    /// The examples for each of [`Event::TYPES`]. Events of a type without examples are generated.
     examples: Vec<Vec<A::Event>>,
-    /// Which of [`Event::TYPES`] may be the first of a stream.
+    /// The indices in [`Event::TYPES`] of the events that may be the first of a stream.
     pub(super) creating: Vec<usize>,
 }
 
 impl<A: Aggregate> Events<A> {
+    /// Learns the shapes of all events.
+    ///
     /// # Errors
-    /// Of one of the events no value can be made, or none creates the aggregate: what to do about it.
+    /// No value of one of the events can be generated, or none creates the aggregate. The text says what to do.
     pub(super) fn new(examples: &[A::Event], seed: Seed) -> Result<Self, String> {
         let mut events = Self {
             learned: LearnedShapes::default(),
@@ -45,14 +47,14 @@ impl<A: Aggregate> Events<A> {
         match events.creating.is_empty() {
             false => Ok(events),
             true => Err(format!(
-                "no event that was drawn creates a {0}, so that nothing is tested; give one that does: \
+                "no generated event creates a {0}, so that nothing is tested; give one that does: \
                  `laws!({0}, events = […])`",
                 A::NAME
             )),
         }
     }
 
-    /// An event of this type. The same choices make the same.
+    /// Returns an event of this type. The same choices give the same event.
     pub(super) fn draw(&self, index: usize, choices: &[u64]) -> Option<A::Event> {
         match &*self.examples[index] {
             [] => self
@@ -65,13 +67,14 @@ impl<A: Aggregate> Events<A> {
         }
     }
 
-    /// Some values may create the aggregate while others of the same type do not.
+    /// Returns the types of events that may create the aggregate. Several values of each type are tried, because some may create it
+    /// while others do not.
     fn find_creating(&self, rng: &mut fastrand::Rng) -> Vec<usize> {
         let mut creating = BTreeSet::new();
         for index in (0..A::Event::TYPES.len()).flat_map(|index| [index; 16]) {
             let choices: Vec<u64> = (0..24).map(|_| rng.u64(..)).collect();
             let event = self.draw(index, &choices);
-            // What panics is tried again, and reported, when the law is checked.
+            // A fold that panics counts as creating: the law then plays the event again and reports the panic.
             if event.is_some_and(|event| catching(|| A::fold_first(event).is_ok()).unwrap_or(true))
             {
                 creating.insert(index);
@@ -90,7 +93,7 @@ fn make<A: Aggregate>(
 fn cannot_be_drawn<A: Aggregate>(index: usize, name: &str, refusal: &str) -> String {
     let variant = A::Event::VARIANTS.get(index).copied().unwrap_or(name);
     format!(
-        "no {name} could be drawn from its type, which refuses what it is given ({refusal}); give examples: \
+        "no {name} could be generated from its type, which refuses every value ({refusal}); give examples: \
          `laws!({}, events = […])` with some `{variant}`",
         A::NAME
     )

@@ -1,4 +1,4 @@
-//! [`History`]: what happens to an aggregate, one event after the other, as far as it can happen.
+//! [`History`]: a random sequence of events of an aggregate that its fold accepts, made from the steps of a search.
 
 use super::checks::encode;
 use super::decide::Decision;
@@ -8,17 +8,17 @@ use super::search::Step;
 use super::view::{Printer, View};
 use crate::{Aggregate, Event};
 
-/// What happens to an aggregate.
+/// The events of an aggregate, and the fault that ended them.
 pub(super) struct History<A: Aggregate> {
     pub(super) events: Vec<A::Event>,
-    /// What went wrong when it happened. The last of the events is to blame.
+    /// The fault at the last of the events.
     pub(super) fault: Option<Fault>,
-    /// How many events there were from decisions.
+    /// The number of events that decisions recorded.
     pub(super) decided: usize,
 }
 
 impl<A: Aggregate> History<A> {
-    /// What happened before something went wrong.
+    /// Ends the history before its fault.
     pub(super) fn forget_fault(&mut self) {
         if self.fault.take().is_some() {
             self.events.pop();
@@ -26,16 +26,16 @@ impl<A: Aggregate> History<A> {
     }
 }
 
-/// What a fold or a decision did that it must not do.
+/// A forbidden act of a fold or a decision, such as a panic.
 pub(super) struct Fault {
     pub(super) reason: String,
     pub(super) advice: String,
 }
 
-/// What histories are made of.
+/// The sources of a history: events and decisions.
 pub(super) struct World<A: Aggregate> {
     pub(super) events: Events<A>,
-    /// If there are none, any event can happen that does not create.
+    /// The decisions. Without any, every event that does not create the aggregate may come next.
     pub(super) decisions: Vec<Decision<A>>,
     pub(super) printer: Option<Printer<A>>,
 }
@@ -65,7 +65,7 @@ impl<A: Aggregate> World<A> {
     }
 
     fn create(&self, step: &Step, history: &mut History<A>) -> Result<Option<A>, Fault> {
-        // Each of them is tried as the first one.
+        // Every creating event is tried as the first one.
         let index = match step.kind % 4 {
             0 => usize::from(step.kind / 4) % A::Event::TYPES.len(),
             _ => self.creating(step),
@@ -129,8 +129,8 @@ impl<A: Aggregate> World<A> {
     ) -> Result<(), Fault> {
         let decided = catching(|| (decision.ask)(&self.events.learned, state, &step.choices));
         let events = decided.map_err(|panic| Fault {
-            reason: format!("a decision was asked for, and {panic}"),
-            advice: "let the decision refuse with an error, whatever it is asked for".into(),
+            reason: format!("a decision was called, and {panic}"),
+            advice: "let the decision reject with an error instead".into(),
         })?;
         for event in events.into_iter().flatten() {
             history.events.push(event.duplicate());
@@ -144,9 +144,8 @@ impl<A: Aggregate> World<A> {
                             "a decision of a {} that exists decided on {name}, which creates one",
                             A::NAME
                         ),
-                        advice:
-                            "let the decision return what can happen to an aggregate that exists"
-                                .into(),
+                        advice: "let the decision return events that an existing aggregate accepts"
+                            .into(),
                     });
                 }
                 Err(panic) => return Err(self.panic(panic)),
@@ -155,7 +154,8 @@ impl<A: Aggregate> World<A> {
         Ok(())
     }
 
-    /// An event that creates, for an aggregate that exists. It is tried on a copy: if it can happen, it was not decided on.
+    /// Folds a creating event into an existing aggregate, which must not accept it. A copy is used, because no decision recorded
+    /// the event.
     fn create_again(&self, step: &Step, history: &mut History<A>) -> Result<(), Fault> {
         let events = history.events.iter().map(Event::duplicate).collect();
         let mut copy = History {
@@ -186,7 +186,7 @@ impl<A: Aggregate> World<A> {
             true => Ok(()),
             false => Err(Fault {
                 reason: format!(
-                    "the last of them is misplaced, but has changed the state from {} to {}",
+                    "the last of them is unexpected, but has changed the state from {} to {}",
                     before.shown(&after),
                     after.shown(&before)
                 ),
@@ -199,11 +199,11 @@ impl<A: Aggregate> World<A> {
         let advice = match self.decisions.is_empty() {
             true => format!(
                 "fold it without panicking, for example with `saturating_sub`; if no decision ever leads there, name the \
-                 decisions, and only what they decide on happens: `laws!({0}, decide = [{0}::…])`",
+                decisions, and only their events happen: `laws!({0}, decide = [{0}::…])`",
                 A::NAME
             ),
             false => {
-                "let a decision refuse what the fold cannot take, or fold it without panicking"
+                "let a decision reject what the fold cannot accept, or fold it without panicking"
                     .into()
             }
         };
@@ -214,7 +214,7 @@ impl<A: Aggregate> World<A> {
     }
 }
 
-/// The state that the events have led to.
+/// Returns the state after the events.
 fn fold<A: Aggregate>(events: &[A::Event]) -> Option<A> {
     let (first, rest) = events.split_first()?;
     let mut state = A::fold_first(first.duplicate()).ok()?;
@@ -224,7 +224,7 @@ fn fold<A: Aggregate>(events: &[A::Event]) -> Option<A> {
     Some(state)
 }
 
-/// One line for each event.
+/// Returns one line for each event.
 pub(super) fn lines<E: Event>(events: &[E]) -> String {
     let line = |(index, event): (usize, &E)| {
         let payload = catching(|| encode(event).map_err(|error| error.to_string()))

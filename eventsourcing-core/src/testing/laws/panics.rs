@@ -1,6 +1,6 @@
-//! Catches panics of the code that is tested. They are expected by the hundred while the shortest example is looked for, so
-//! they are not printed, but say where they were. That takes a panic hook, which a process has one of: it leaves the panics
-//! of all other code to the hook of before.
+//! Catches panics of the code under test. A search for the shortest example causes hundreds of panics, so they are not
+//! printed; their text and place become the reason of the broken law. Only a panic hook knows the place, and a process has one
+//! hook, so this one passes the panics of all other code on to the previous hook.
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
@@ -11,10 +11,10 @@ thread_local! {
     static LAST: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// What `run` returns, or what it panicked with and where.
+/// Returns the result of `run`.
 ///
 /// # Errors
-/// It panicked.
+/// The message and place of a panic.
 pub(super) fn catching<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     install();
     let outer = CATCHES.replace(true);
@@ -23,7 +23,7 @@ pub(super) fn catching<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     outcome.map_err(|_| LAST.take())
 }
 
-/// The hook of before goes on printing the panics of all others.
+/// Installs the hook, once for the process. The previous hook still gets the panics of all other code.
 fn install() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -40,7 +40,7 @@ fn install() {
                 .location()
                 .map(|location| format!(", at {location}"))
                 .unwrap_or_default();
-            LAST.set(format!("it panicked: {message}{place}"));
+            LAST.set(format!("the code panicked: {message}{place}"));
         }));
     });
 }

@@ -1,4 +1,4 @@
-//! The parts of a value: elements, entries, fields, and what a variant holds.
+//! The parts of a generated value: elements, entries, fields, and the contents of a variant.
 
 use std::vec;
 
@@ -10,7 +10,7 @@ use serde::de::{
 
 use super::generator::{Mismatch, ValueSource};
 
-/// The part that the keys of a map are.
+/// The number of the part that stands for the keys of a map.
 const KEYS: usize = usize::MAX - 1;
 
 impl<'a> ValueSource<'a> {
@@ -22,7 +22,7 @@ impl<'a> ValueSource<'a> {
         }
     }
 
-    /// As many elements of one kind.
+    /// Returns the elements of a list, all from the same place in the type.
     pub(super) fn elements(self) -> Parts<'a> {
         Parts {
             parts: vec![0; self.list_length()].into_iter(),
@@ -39,7 +39,7 @@ impl<'a> ValueSource<'a> {
     }
 }
 
-/// The parts of a value, each by its number; as a map with these keys, or with keys that are drawn too.
+/// The parts of a value by their numbers: a sequence, a map with the given keys, or a map with generated keys.
 pub(super) struct Parts<'a> {
     parts: vec::IntoIter<usize>,
     keys: Option<&'static [&'static str]>,
@@ -89,7 +89,7 @@ impl<'de> MapAccess<'de> for Parts<'_> {
     }
 }
 
-/// A variant and what it holds.
+/// A variant and its contents.
 pub(super) struct Variant<'a> {
     pub(super) name: &'static str,
     pub(super) fields: ValueSource<'a>,

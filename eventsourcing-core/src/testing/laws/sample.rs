@@ -1,4 +1,4 @@
-//! [`Sample`]: an event as an earlier release has stored it.
+//! [`Sample`]: an event that an earlier release has stored.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::Codec;
 use crate::store::{Name, Position, StoredEvent, StreamId, Version};
 
-/// An event as an earlier release has stored it: its stored name, the version of its payload, and the payload.
+/// An event that an earlier release has stored: its stored name, the version of its payload, and the payload.
 ///
 /// ```
 /// use eventsourcing_core::testing::laws::Sample;
@@ -27,7 +27,7 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// A sample of these.
+    /// Creates a sample.
     #[must_use]
     pub fn new(name: impl Into<String>, version: u16, payload: Value) -> Self {
         Self {
@@ -56,7 +56,7 @@ impl<N: Into<String>> From<(N, u16, Value)> for Sample {
     }
 }
 
-/// From the lock: `samples = lock.samples::<Account>()`.
+/// Converts samples of a schema lock: `samples = lock.samples::<Account>()`.
 #[cfg(feature = "schema")]
 impl From<crate::schema::Sample> for Sample {
     fn from(golden: crate::schema::Sample) -> Self {
@@ -64,7 +64,7 @@ impl From<crate::schema::Sample> for Sample {
     }
 }
 
-/// An event that stands at version 1 of a stream.
+/// Returns the stored event at version 1 of a stream.
 pub(super) fn stored(
     category: &'static str,
     name: Name,

@@ -1,17 +1,19 @@
-//! The law of samples: each earlier version of an event that can still be read has one, and all of them can be read.
+//! The law of samples: each earlier version of an event that can still be read has a sample, and every sample can be read.
 
 use super::checks::read_twice;
 use super::panics::catching;
 use super::{Broken, Sample, broken};
 use crate::{Aggregate, Event, LegacyEvent};
 
-/// What the program reads that it does not write any more.
+/// An earlier version of an event, which the program reads and does not write any more.
 struct Version<'a> {
-    /// The names under which it may stand.
+    /// The names under which it may be stored.
     names: Vec<&'a str>,
     number: u16,
 }
 
+/// Checks the samples of an aggregate.
+///
 /// # Errors
 /// There is no sample of an earlier version, or one cannot be read.
 pub(super) fn check<A: Aggregate>(samples: &[Sample]) -> Result<(), Broken> {
@@ -48,12 +50,12 @@ fn read<A: Aggregate>(sample: &Sample) -> Result<(), Broken> {
         let Sample { name, version, payload } = sample;
         broken(
             format!("the sample of version {version} of {name}, {payload}, cannot be read: {reason}"),
-            "let the upcaster or the split take whatever was ever stored, and depend on nothing else",
+            "let the upcaster or the split accept every payload that was ever stored, and depend on nothing else",
         )
     })
 }
 
-/// Retired events are not among them: their payload is not looked at.
+/// Returns the earlier versions of all events, without retired ones, because their payloads are not read.
 fn earlier_versions<E: Event>() -> Vec<Version<'static>> {
     let splits = E::FORMER
         .iter()

@@ -1,26 +1,26 @@
-//! [`search`]: puts a law to random histories, and looks for the shortest that breaks it.
+//! [`search`]: tests a law with random histories, and looks for the shortest that breaks it.
 //!
-//! What is drawn is made of choices, of which 0 is the plainest. So shrinking needs to know nothing of types: it leaves out
-//! steps and choices and makes the others smaller, as long as the law is still broken.
+//! Every generated value is made of choices, of which 0 is the plainest. Shrinking therefore knows nothing of types: it leaves
+//! out steps and choices and makes the others smaller, as long as the law is still broken.
 
 use crate::testing::Seed;
 
-/// How many histories a law is put to.
+/// The number of histories that a law is tested with.
 const CASES: u64 = 200;
-/// How many more are tried to find the shortest that breaks it.
+/// The most histories that are tried to find the shortest that breaks the law.
 const SHRINKS_MAX: usize = 4_000;
 /// The longest history, in steps.
 const STEPS_MAX: usize = 24;
 const CHOICES_MAX: usize = 12;
 
-/// One step of a history: what is tried, and what it is made of.
+/// One step of a history: the kind of event that is tried, and the choices it is made of.
 #[derive(Clone, Debug)]
 pub(super) struct Step {
     pub(super) kind: u16,
     pub(super) choices: Vec<u64>,
 }
 
-/// Steps that follow from the seed and the number of the case.
+/// Returns the steps of a case. They follow from the seed and the number of the case.
 pub(super) fn any_steps(seed: Seed, case: u64) -> Vec<Step> {
     let mut rng = seed.rng(1_000 + case);
     let step = |rng: &mut fastrand::Rng| Step {
@@ -37,7 +37,7 @@ pub(super) fn any_steps(seed: Seed, case: u64) -> Vec<Step> {
 /// Checks histories until one breaks the law.
 ///
 /// # Errors
-/// What the check says of the shortest that was found.
+/// A history breaks the law: the message of the check about the shortest one found.
 pub(super) fn search(
     seed: Seed,
     check: impl Fn(&[Step], u64) -> Result<(), String>,
@@ -68,7 +68,7 @@ fn shrink(
     }
 }
 
-/// Each is a little plainer than `steps`, so that taking one of them again and again comes to an end.
+/// Returns candidates for shrinking. Each is strictly plainer than `steps`, so that repeated shrinking ends.
 fn plainer(steps: &[Step]) -> impl Iterator<Item = Vec<Step>> {
     let halves = [steps.len() / 2]
         .into_iter()
@@ -113,7 +113,8 @@ fn plainer_step(step: &Step) -> Vec<Step> {
     plainer
 }
 
-/// Some numbers below this one, the smallest first. Its last four bits may mean something else than those before.
+/// Returns some numbers below this one, the smallest first. Its last four bits are shrunk apart from the others, because
+/// [`ValueSource::whole`](super::generator::ValueSource::whole) uses them for sign and size.
 fn smaller(choice: u64) -> impl Iterator<Item = u64> {
     let number = choice >> 4;
     let rest = choice & 15;

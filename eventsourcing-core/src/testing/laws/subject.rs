@@ -1,4 +1,5 @@
-//! [`Subject`]: the laws of an aggregate, with what its `Debug` prints if it has one. For [`laws!`](crate::testing::laws!).
+//! [`Subject`]: chooses the laws of an aggregate by its traits, for [`laws!`](crate::testing::laws!). States with `Debug` are
+//! also compared by their printed form.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -6,12 +7,12 @@ use std::marker::PhantomData;
 use super::Laws;
 use crate::Aggregate;
 
-/// The method of a type with `Debug` goes before that of [`AnySubject`].
+/// The aggregate under test. The inherent method of a type with `Debug` takes precedence over that of [`AnySubject`].
 #[derive(Debug)]
 pub struct Subject<A>(PhantomData<fn() -> A>);
 
 impl<A> Subject<A> {
-    /// Of this type.
+    /// The subject of this type.
     #[expect(clippy::new_without_default, reason = "only expansions name it")]
     #[must_use]
     pub fn new() -> Self {
@@ -20,16 +21,16 @@ impl<A> Subject<A> {
 }
 
 impl<A: Aggregate + fmt::Debug> Subject<A> {
-    /// Its laws.
+    /// Returns the laws of the aggregate.
     #[must_use]
     pub fn laws(self) -> Laws<A> {
         Laws::new().with_debug()
     }
 }
 
-/// The same of types without `Debug`.
+/// The laws of an aggregate without `Debug`.
 pub trait AnySubject<A: Aggregate>: Sized {
-    /// Its laws.
+    /// Returns the laws of the aggregate.
     #[must_use]
     fn laws(self) -> Laws<A> {
         Laws::new()

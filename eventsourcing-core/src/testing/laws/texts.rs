@@ -1,8 +1,9 @@
-//! Texts of the kinds that fields are often made of. A type that reads texts of its own refuses most kinds and keeps one.
+//! Texts of the kinds that fields often hold: words, amounts, ids, times. A type that parses texts accepts some of these kinds
+//! and refuses the others, which is how the generator learns the right one.
 
 use uuid::Uuid;
 
-/// A text for each number; the smaller the number, the plainer.
+/// Returns a text for each number; the smaller the number, the plainer the text.
 type Kind = fn(u64) -> String;
 
 /// The kinds of texts that are tried on each field.
@@ -59,7 +60,7 @@ const WORDS: &[&str] = &[
     "0",
 ];
 
-/// What may stand where the numbers are not kept small.
+/// Amounts for fields whose numbers may be large.
 const LARGE_AMOUNTS: &[&str] = &[
     "0",
     "-1",
@@ -68,15 +69,15 @@ const LARGE_AMOUNTS: &[&str] = &[
     "79228162514264337593543950335",
 ];
 
-/// One of a few ids, so that events are about the same things.
+/// Returns one of a few ids, so that different events refer to the same aggregates.
 pub(super) fn known_id(number: u64) -> Uuid {
     Uuid::from_u128(0x0190_e2f1_8c4b_7a53_9d21_5f3b_6c7d_8e00 + u128::from(number % KNOWN_IDS))
 }
 
-/// How many ids there are.
+/// The number of different ids.
 pub(super) const KNOWN_IDS: u64 = 4;
 
-/// An amount that may have any size.
+/// Returns an amount of any size.
 pub(super) fn large_amount(number: u64) -> String {
     pick(number, LARGE_AMOUNTS)
 }
@@ -89,7 +90,7 @@ fn word(number: u64) -> String {
     pick(number, WORDS)
 }
 
-/// From 0.01 to 1000.00.
+/// Returns an amount from 0.01 to 1000.00.
 fn amount(number: u64) -> String {
     let cents = number % 100_000 + 1;
     format!("{}.{:02}", cents / 100, cents % 100)

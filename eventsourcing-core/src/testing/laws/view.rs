@@ -1,4 +1,4 @@
-//! [`View`]: all that can be seen of a state, to compare it with another.
+//! [`View`]: the visible contents of a state, as JSON and as `Debug` prints it, to compare two states.
 
 use serde_json::Value;
 
@@ -7,20 +7,22 @@ use crate::{Aggregate, Codec};
 /// Prints a state with all its fields, also those that serde skips.
 pub(super) type Printer<A> = fn(&A) -> String;
 
-/// How many copies are looked at to tell whether they have an order.
+/// The number of copies that are compared to find a set without order.
 const COPIES: usize = 40;
 
-/// All that can be seen of a state.
+/// The visible contents of a state.
 #[derive(Clone, Debug)]
 pub(super) struct View {
     bytes: Vec<u8>,
     json: Value,
-    /// What `Debug` prints, if the state has it.
+    /// The output of `Debug`, if the state has it.
     printed: Option<String>,
     copy: fn(&[u8]) -> Option<Value>,
 }
 
 impl View {
+    /// Reads the contents of a state.
+    ///
     /// # Errors
     /// The state cannot be written.
     pub(super) fn of<A: Aggregate>(state: &A, printer: Option<Printer<A>>) -> Result<Self, String> {
@@ -36,12 +38,12 @@ impl View {
     }
 
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        // What `Debug` prints of maps and sets has no order, even where JSON sorts keys.
+        // `Debug` prints maps and sets in no order, even where JSON sorts keys, so only the words are compared.
         self.printed.as_deref().map(words) == other.printed.as_deref().map(words)
             && is_same(&self.json, &other.json, || (self.copy)(&self.bytes))
     }
 
-    /// How it is shown beside `other`: as JSON, unless the difference is in what only `Debug` prints.
+    /// Returns the text that shows the difference from `other`: JSON, unless only the output of `Debug` differs.
     pub(super) fn shown(&self, other: &Self) -> String {
         match &self.printed {
             Some(printed) if self.json == other.json => printed.clone(),
@@ -50,7 +52,8 @@ impl View {
     }
 }
 
-/// Whether both are the same but for the order of sets. A set is told by its copies: each has an order of its own.
+/// Returns `true` if both values are equal except for the order of sets. JSON shows a set as a list; it is recognised because
+/// copies of a hash set have different orders.
 pub(super) fn is_same(one: &Value, other: &Value, copy: impl Fn() -> Option<Value>) -> bool {
     let has_no_order = || {
         let first = copy();

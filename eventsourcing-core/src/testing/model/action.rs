@@ -1,10 +1,10 @@
-//! What can be done to a store, in small numbers that shrink well.
+//! The actions on a store, in small numbers that shrink well.
 
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 
-/// One call of a store. Streams, followers, names and commands are numbers into short lists.
+/// One call of a store. Streams, followers, names and commands are indices of short lists.
 #[derive(Clone, Debug)]
 pub(super) enum Action {
     Append(Write),
@@ -71,7 +71,7 @@ pub(super) enum Expectation {
     NoStream,
     Exists,
     Exact(u64),
-    /// Exactly the version at which the stream is.
+    /// Exactly the version of the stream.
     Right,
 }
 
@@ -85,13 +85,13 @@ pub(super) struct Event {
 pub(super) struct Step {
     pub(super) follower: usize,
     pub(super) upstream: usize,
-    /// From here; `None` is from where the follower is.
+    /// The start of the step; `None` is the position of the follower.
     pub(super) from: Option<u64>,
-    /// One less than how far it goes: 0 is a step backwards.
+    /// The length of the step plus one: 0 is a step backwards.
     pub(super) length_and_one: u64,
-    /// How many steps it expects; `Some(None)` is as many as there were.
+    /// The expected revision; `Some(None)` is the present one.
     pub(super) revision: Option<Option<u64>>,
-    /// Keys, and what is noted: `None` forgets.
+    /// Keys with their notes; `None` removes the note.
     pub(super) notes: Vec<(usize, Option<u8>)>,
 }
 

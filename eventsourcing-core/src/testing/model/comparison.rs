@@ -1,4 +1,4 @@
-//! [`Comparison`]: does the same to a store and to the model, and compares what they say.
+//! [`Comparison`]: carries out the same actions on a store and on the model, and compares their answers.
 
 use std::fmt::Debug;
 
@@ -34,7 +34,7 @@ impl<F: Fixture> Comparison<F> {
     }
 
     /// # Errors
-    /// What differs.
+    /// The difference between store and model.
     pub(super) async fn act(&mut self, action: &Action) -> Result<(), String> {
         match action {
             Action::Append(write) => self.append(write).await,
@@ -124,7 +124,7 @@ impl<F: Fixture> Comparison<F> {
         }
     }
 
-    /// Compares everything there is, through a store opened last.
+    /// Compares all contents, through a store that is opened last.
     pub(super) async fn end(mut self) -> Result<(), String> {
         self.act(&Action::Reopen).await?;
         self.act(&Action::Head).await?;
@@ -177,14 +177,12 @@ impl<F: Fixture> Comparison<F> {
 
     async fn accepted(&mut self, append: Append, appended: Appended) -> Result<(), String> {
         let count = append.event_count();
-        let (head, query) = (
-            self.model.head(),
-            LogQuery::after(self.model.head()).limit(count + 1),
-        );
+        let head = self.model.head();
+        let query = LogQuery::after(head).limit(count + 1);
         let new = answer("read_log", self.store.read_log(query).await)?.events;
         let positions: Vec<_> = new.iter().map(|event| event.position).collect();
         equal(
-            "how many events an append has added",
+            "the number of events that an append has added",
             positions.len(),
             count,
         )?;
@@ -228,14 +226,14 @@ impl<F: Fixture> Comparison<F> {
         self.page(query).await.map(|_| ())
     }
 
-    /// Returns the ceiling. How far a page reaches is the store's own business, as long as nothing is left out, and
-    /// it gets on.
+    /// Compares a page and returns its ceiling. A store may choose the length of a page, as long as it leaves out no event and the
+    /// ceiling advances.
     async fn page(&self, query: LogQuery) -> Result<Position, String> {
         let page = answer("read_log", self.store.read_log(query.clone()).await)?;
         let more = query.after < self.model.head();
         if page.ceiling < query.after || (more && page.ceiling == query.after) {
             return Err(format!(
-                "{query:?} gets on to ceiling {} only",
+                "{query:?} advances to ceiling {} only",
                 page.ceiling
             ));
         }
@@ -329,7 +327,7 @@ impl<F: Fixture> Comparison<F> {
         tracking
     }
 
-    /// Of the event with this number in the log, counted from 1; beyond the log for higher numbers.
+    /// Returns the position of the event with this number in the log, counted from 1; beyond the log for higher numbers.
     fn position_of_event(&self, number: usize) -> Position {
         match number.checked_sub(1) {
             None => Position::ZERO,
@@ -397,7 +395,7 @@ fn refused(result: Result<Appended, StoreError>, refusals: &[Refusal]) -> Result
     ))
 }
 
-/// The third stream has the id of the first and another category.
+/// Returns a stream by its number. The third stream has the id of the first and another category.
 fn stream_id(number: usize) -> StreamId {
     let (category, id) = [(0, 1), (0, 2), (1, 1)][number];
     StreamId::new(category_name(category), Uuid::from_u128(id))
@@ -419,7 +417,7 @@ fn follower_name(number: usize) -> Name {
     Name::from_static(["statements", "Statements"][number])
 }
 
-/// The last one is for queries only.
+/// Returns a key by its number. The last one is a prefix for queries only.
 fn note_key(number: usize) -> &'static str {
     ["a", "ab", "A", "b", ""][..=NOTE_KEYS][number]
 }
@@ -450,7 +448,7 @@ fn new_event(name: usize, payload: &[u8]) -> NewEvent {
     }
 }
 
-/// A snapshot that is written twice is the same both times, because it says what it shows.
+/// Returns a snapshot. Its payload follows from its stream, version and fingerprint, so writing it again changes nothing.
 fn new_snapshot(stream: usize, version: u64, fingerprint: u64) -> NewSnapshot {
     let payload = format!("{stream} at {version} by {fingerprint}").into_bytes();
     let version = Version::new(version);

@@ -1,8 +1,7 @@
-//! Compares any store with a model so plain that it can be seen to be right: lists and linear scans.
+//! Compares any store with a model so plain that it is evidently right: lists and linear scans.
 //!
-//! Random sequences of actions run against both, and every answer must be equal. Where they differ, the shortest
-//! sequence that shows it is printed. The model says nothing about concurrency and crashes: see
-//! [`conformance`](super::conformance).
+//! Random sequences of actions run against both, and every answer must be equal. The shortest sequence that shows a difference
+//! is printed. The model does not cover concurrency and crashes: see [`conformance`](super::conformance).
 
 mod action;
 mod comparison;
@@ -23,7 +22,7 @@ const ACTIONS_MAX: usize = 40;
 
 /// Runs `cases` random sequences of actions, each against a store in a new place and against the model.
 ///
-/// It runs its own runtime: call it from a plain `#[test]`.
+/// The function starts its own runtime: call it from a plain `#[test]`.
 ///
 /// ```
 /// # use eventsourcing_core::store::MemoryStore;
@@ -65,7 +64,7 @@ pub fn check_against_model<F: Fixture>(cases: u32) {
             "the store and the model differ after {} actions: {reason}\nthe actions: {actions:#?}\n{seed}",
             actions.len()
         ),
-        Err(TestError::Abort(reason)) => panic!("the comparison was given up: {reason}\n{seed}"),
+        Err(TestError::Abort(reason)) => panic!("the comparison was aborted: {reason}\n{seed}"),
     }
 }
 

@@ -1,4 +1,5 @@
-//! [`PlainStore`]: what a store is, in lists and linear scans. Slow on purpose, and without anything to get wrong.
+//! [`PlainStore`]: the model of a store, with lists and linear scans. It is slow on purpose, so that it stays simple enough to
+//! be evidently right.
 
 use std::collections::BTreeMap;
 
@@ -18,13 +19,13 @@ pub(super) struct PlainStore {
     snapshots: Vec<NewSnapshot>,
 }
 
-/// What must come of an append.
+/// The required outcome of an append.
 pub(super) enum Verdict {
-    /// It was carried out before.
+    /// The append was carried out before.
     Repeated(Receipt),
-    /// It is refused, for one of these reasons.
+    /// The append is refused, for one of these reasons.
     Refused(Vec<Refusal>),
-    /// It is carried out.
+    /// The append is carried out.
     Accepted,
 }
 
@@ -131,8 +132,7 @@ impl PlainStore {
         snapshot.version.as_u64() == 0 || snapshot.version.as_u64() > end
     }
 
-    /// Carries `append` out. `positions` are those that the store under test has given its events: they are its
-    /// own business as long as they grow.
+    /// Carries `append` out. `positions` are those of the store under test, which may choose any positions as long as they grow.
     pub(super) fn carry_out(
         &mut self,
         log: LogId,
@@ -312,7 +312,7 @@ impl PlainStore {
         Loaded { snapshot, events }
     }
 
-    /// The events after one position and up to another that `filter` wants.
+    /// Returns the events after one position and up to another that match `filter`.
     pub(super) fn wanted(
         &self,
         filter: &Filter,

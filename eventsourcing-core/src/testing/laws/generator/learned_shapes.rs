@@ -1,32 +1,33 @@
-//! [`LearnedShapes`]: which kinds of values a type accepts, learned by trying. Serde tells no more about a type than what it asks
-//! for; that a field asks for a text and wants an id in it shows only when other texts are refused.
+//! [`LearnedShapes`]: the kinds of values that a type accepts, learned by trial. Serde reveals no more about a type than its
+//! requests: a field that asks for a text and needs an id in it shows that only by refusing other texts.
 
 use std::collections::HashMap;
 
 use super::{Generator, Mismatch, Numbers, Place};
 
-/// How often a kind of value is refused at a place before it is not tried there any more.
+/// The number of refusals after which a kind of value is not tried at a place any more. One is not enough, because another part
+/// of the value may be the reason.
 const REFUSALS_MAX: u8 = 4;
-/// How often a value is tried while nothing is known of its type.
+/// The most attempts to learn one type.
 const ATTEMPTS_MAX: u32 = 4_000;
-/// How many values must have been accepted before enough is known.
+/// The number of accepted values after which a type is learned.
 const SUCCESSES: u32 = 100;
-/// How often a value is drawn again that its type does not accept.
+/// The most attempts to replace one refused value.
 const REDRAWS_MAX: u64 = 50;
 
-/// What is known of the places in values.
+/// The learned kinds of each place.
 #[derive(Debug, Default)]
 pub(in crate::testing::laws) struct LearnedShapes(HashMap<Place, LearnedShape>);
 
 #[derive(Debug, Default)]
 struct LearnedShape {
-    /// One bit for each kind.
+    /// The accepted kinds, one bit for each.
     accepted: u64,
     refusals: HashMap<u32, u8>,
 }
 
 impl LearnedShapes {
-    /// Learns how values at `place` are made.
+    /// Learns the values that are accepted at `place`.
     ///
     /// # Errors
     /// No value was accepted: the last refusal.
@@ -60,7 +61,7 @@ impl LearnedShapes {
         if successes == 0 { Err(refusal) } else { Ok(()) }
     }
 
-    /// A value made of `choices`, and of others that follow from them if its type does not accept it.
+    /// Returns a value made of `choices`. If its type refuses the value, others are tried that follow from the same choices.
     pub(in crate::testing::laws) fn draw<T>(
         &self,
         place: Place,
@@ -81,8 +82,8 @@ impl LearnedShapes {
         })
     }
 
-    /// The kinds to choose from at `place`, of the first `count` kinds: those that were accepted, and if none was or if
-    /// others are to be explored, those that were not refused too often.
+    /// Returns the kinds to choose from at `place`, among the first `count`: the accepted ones, and if none was accepted or if
+    /// `explores` is set, also those that were not refused too often.
     pub(in crate::testing::laws) fn kinds(
         &self,
         place: Place,

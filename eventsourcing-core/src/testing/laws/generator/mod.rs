@@ -1,6 +1,7 @@
-//! [`Generator`]: draws values of any type that serde can read. A type is asked to read itself; whatever it asks for is made up.
+//! [`Generator`]: makes values of any type that serde can read. The type deserializes itself, and the generator makes up every
+//! value it asks for.
 //!
-//! How each request is answered stands in `answers.rs`.
+//! The `Deserializer` is in `deserializer.rs`.
 
 pub(super) mod learned_shapes;
 
@@ -12,12 +13,12 @@ use serde::de::{DeserializeSeed, Error as _};
 use super::texts;
 use learned_shapes::LearnedShapes;
 
-/// Where in a type a value stands: the same for all elements of a list.
+/// The place of a value in a type. All elements of a list have the same place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Place(u64);
 
 impl Place {
-    /// Of the type with this number.
+    /// The place of the type with this number.
     pub(super) fn of(number: usize) -> Self {
         Self(0xcbf2_9ce4_8422_2325).part(number)
     }
@@ -27,16 +28,16 @@ impl Place {
     }
 }
 
-/// How large numbers may be.
+/// The size of generated numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Numbers {
-    /// So small that no sum of them overflows.
+    /// Numbers so small that no sum of them overflows.
     Small,
-    /// Any that the type has.
+    /// Any number of the type.
     Any,
 }
 
-/// Why a value does not fit its type.
+/// The reason that a type refuses a value.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Mismatch(String);
@@ -47,7 +48,7 @@ impl serde::de::Error for Mismatch {
     }
 }
 
-/// Draws one value. The same choices make the same value; a choice that is not there is 0, which makes the plainest.
+/// Generates one value. The same choices give the same value; a missing choice is 0, which gives the plainest value.
 pub(super) struct Generator<'a> {
     learned: &'a LearnedShapes,
     choices: &'a [u64],
@@ -57,16 +58,16 @@ pub(super) struct Generator<'a> {
     trace: RefCell<Trace>,
 }
 
-/// The kinds of values that were chosen, and where.
+/// The kinds of values that were chosen, with their places.
 #[derive(Debug, Default)]
 pub(super) struct Trace {
     pub(super) kinds: Vec<(Place, u32)>,
-    /// Which of them the type has refused, if it could be told.
+    /// The choice that the type has refused, if it is known.
     pub(super) blame: Option<Option<(Place, u32)>>,
 }
 
 impl Trace {
-    /// The first who is blamed is to blame: refusals are passed on outwards.
+    /// Blames a choice, unless another one has been blamed: a refusal passes from the inside to the outside, so the first is right.
     fn blame(&mut self, culprit: Option<(Place, u32)>) {
         self.blame.get_or_insert(culprit);
     }
@@ -87,7 +88,7 @@ impl<'a> Generator<'a> {
         }
     }
 
-    /// A generator that tries kinds of values of which nothing is known.
+    /// A generator that also tries kinds of values that are not known to be accepted.
     pub(super) fn exploring(learned: &'a LearnedShapes, choices: &'a [u64]) -> Self {
         Self {
             explores: true,
@@ -99,7 +100,7 @@ impl<'a> Generator<'a> {
         self.trace.into_inner()
     }
 
-    /// Something to deserialize a value from.
+    /// Returns the source of a value at `place`.
     pub(super) fn at(&'a self, place: Place) -> ValueSource<'a> {
         ValueSource {
             generator: self,
@@ -114,7 +115,7 @@ impl<'a> Generator<'a> {
     }
 }
 
-/// A value that is not drawn yet.
+/// The source of one value: a `Deserializer` that makes the value up.
 #[derive(Clone, Copy)]
 pub(super) struct ValueSource<'a> {
     pub(super) generator: &'a Generator<'a>,
@@ -122,11 +123,11 @@ pub(super) struct ValueSource<'a> {
     pub(super) depth: u8,
 }
 
-/// From here on lists are empty and options are none, so that recursive types end.
+/// The depth from which lists are empty and options are none, so that recursive types end.
 pub(super) const DEPTH_OF_LEAVES: u8 = 8;
 const DEPTH_MAX: u8 = 60;
 
-/// What a type may be given that does not say what it wants: a text of any kind, or one of these.
+/// The number of kinds, besides texts, that a type may get that does not say what it wants.
 pub(super) const OTHER_KINDS: u32 = 6;
 pub(super) const TEXT_KINDS: u32 = texts::KINDS.len() as u32;
 const _: () = assert!(TEXT_KINDS + OTHER_KINDS <= u64::BITS);
@@ -134,7 +135,7 @@ const _: () = assert!(TEXT_KINDS + OTHER_KINDS <= u64::BITS);
 impl<'a> ValueSource<'a> {
     pub(super) fn part(self, number: usize) -> Result<Self, Mismatch> {
         match self.depth {
-            DEPTH_MAX => Err(Mismatch::custom("it is nested too deeply")),
+            DEPTH_MAX => Err(Mismatch::custom("the value is nested too deeply")),
             depth => Ok(Self {
                 place: self.place.part(number),
                 depth: depth + 1,
@@ -143,7 +144,7 @@ impl<'a> ValueSource<'a> {
         }
     }
 
-    /// One of so many kinds.
+    /// Chooses one of `count` kinds, among those that may be accepted here.
     pub(super) fn kind(self, count: u32) -> u32 {
         let count = count.min(u64::BITS);
         let kinds = self
@@ -163,7 +164,7 @@ impl<'a> ValueSource<'a> {
         kind
     }
 
-    /// Blames this kind at this place if what was made of it is refused.
+    /// Blames this kind at this place if the value made of it is refused.
     pub(super) fn blaming<T>(self, kind: u32, outcome: Result<T, Mismatch>) -> Result<T, Mismatch> {
         outcome.inspect_err(|_| {
             self.generator
@@ -173,7 +174,7 @@ impl<'a> ValueSource<'a> {
         })
     }
 
-    /// A part of a value. If it is refused after it was read, what was drawn for it last is to blame.
+    /// Reads a part of a value. If the part is refused as a whole, its last choice is blamed.
     pub(super) fn read_part<'de, T: DeserializeSeed<'de>>(
         self,
         number: usize,
@@ -195,7 +196,7 @@ impl<'a> ValueSource<'a> {
         }
     }
 
-    /// A number whose amount is at most `max`, negative only if it may be `signed`. Most are small.
+    /// Returns a number with an amount of at most `max`, negative only if it is `signed`. Most are small.
     pub(super) fn whole(self, max: u128, signed: bool) -> i128 {
         let choice = self.generator.choice();
         let is_negative = choice & 1 == 1;
@@ -217,7 +218,7 @@ impl<'a> ValueSource<'a> {
         }
     }
 
-    /// Whole and quarter numbers, which add up without rounding.
+    /// Returns a multiple of a quarter, because sums of such numbers are not rounded.
     pub(super) fn fraction(self) -> f64 {
         let quarters = self.whole(3_999, true);
         quarters as f64 / 4.0

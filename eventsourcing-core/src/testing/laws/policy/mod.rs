@@ -1,4 +1,5 @@
-//! [`PolicyLaws`]: the law that every policy keeps.
+//! [`PolicyLaws`]: the law of policies. A follower may deliver an event again after a crash, so a second delivery must lead to
+//! the same result.
 
 pub(super) mod timers;
 
@@ -24,15 +25,15 @@ use crate::testing::Seed;
 use crate::{Aggregate, Application, Event, Id, Metadata, Policy, RecordedEvent, Root, Timers};
 use timers::{Pending, Place, TimersOf};
 
-const LAW: &str = "an event dealt with twice leads to the same";
+const LAW: &str = "an event processed twice leads to the same";
 
-/// The steps of what is given are those of other cases.
+/// The offset of the cases that given aggregates are made from, so that they differ from the events of the same case.
 const GIVEN: u64 = 1_000_000;
 
-/// How many timers become due at once, in a history.
+/// The most timers that become due at once in a history.
 const TIMERS_MAX: usize = 16;
 
-/// The law that every policy of the aggregate `A` keeps; [`laws!`](crate::testing::laws!) makes a test of it.
+/// The law of a policy that follows the aggregate `A`; [`laws!`](crate::testing::laws!) makes a test of it.
 pub struct PolicyLaws<P, A: Aggregate> {
     examples: Vec<A::Event>,
     seed: Option<Seed>,
@@ -44,7 +45,7 @@ pub struct PolicyLaws<P, A: Aggregate> {
 type Given = fn(Seed) -> Result<Box<dyn Drawn>, String>;
 
 impl<A: Aggregate, P: From<Application> + Policy<A>> PolicyLaws<P, A> {
-    /// The law, put to events that are drawn from their types.
+    /// The law for events that are generated from their types.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -56,15 +57,15 @@ impl<A: Aggregate, P: From<Application> + Policy<A>> PolicyLaws<P, A> {
         }
     }
 
-    /// Takes these instead of events that are drawn, for each type of event that is among them.
+    /// Uses these examples instead of generated events of the same types.
     #[must_use]
     pub fn with_events(mut self, examples: impl IntoIterator<Item = A::Event>) -> Self {
         self.examples.extend(examples);
         self
     }
 
-    /// Before the policy hears of anything there are some aggregates of this kind in its application. The ids that are drawn
-    /// for events are those of these aggregates.
+    /// Creates some aggregates of this type in the policy's application before the first event. Ids in generated events are those of
+    /// these aggregates.
     #[must_use]
     pub fn with_given<G: Aggregate>(mut self) -> Self {
         self.given
@@ -72,18 +73,18 @@ impl<A: Aggregate, P: From<Application> + Policy<A>> PolicyLaws<P, A> {
         self
     }
 
-    /// Draws from this seed and not from that of the environment, or a new one: [`Seed::from_env`].
+    /// Uses this seed instead of [`Seed::from_env`].
     #[must_use]
     pub fn with_seed(mut self, seed: Seed) -> Self {
         self.seed = Some(seed);
         self
     }
 
-    /// Dealing with the same event again, from the same start, records the same events, schedules the same timers, or fails
-    /// again. So does dealing with the same timer, if the policy is asked [with its timers](Self::with_timers).
+    /// Processing the same event again, from the same start, records the same events, schedules the same timers, or fails again.
+    /// The same holds for timers, if the test runs [with timers](Self::with_timers).
     ///
     /// # Panics
-    /// The law is broken, or nothing that happens leads to anything.
+    /// The law is broken, or no event leads to anything.
     pub fn an_event_processed_twice_leads_to_the_same(self) {
         let seed = self.seed.unwrap_or_else(Seed::from_env);
         let untested = |reason: &dyn fmt::Display| -> ! {
@@ -121,7 +122,7 @@ impl<A: Aggregate, P: From<Application> + Policy<A>> PolicyLaws<P, A> {
                 timers: self.timers,
             };
             let led_to = catching(|| delivery.check::<A>())
-                .unwrap_or_else(|panic| Err(broken(panic, "mend the panic")));
+                .unwrap_or_else(|panic| Err(broken(panic, "fix the panic")));
             let led_to = led_to
                 .map_err(|broken| text(who, LAW, &lines(&history.events), &broken, Some(seed)))?;
             consequences.set(consequences.get() + led_to);
@@ -132,7 +133,7 @@ impl<A: Aggregate, P: From<Application> + Policy<A>> PolicyLaws<P, A> {
         }
         if consequences.get() == 0 {
             untested(&format_args!(
-                "no event of {} led to anything; name the aggregates that must be there before, `given = […]`, or give \
+                "no event of {} led to anything; name the aggregates that must exist before, `given = […]`, or give \
                  events that lead to something, `events = […]`",
                 A::NAME
             ));
@@ -141,8 +142,7 @@ impl<A: Aggregate, P: From<Application> + Policy<A>> PolicyLaws<P, A> {
 }
 
 impl<A: Aggregate, P: Timers> PolicyLaws<P, A> {
-    /// Has the timers become due that the policy schedules: those whose time has come before the next event, all others after
-    /// the last one.
+    /// Makes the timers of the policy due: those whose time has passed before the next event, all others after the last event.
     #[must_use]
     pub fn with_timers(mut self) -> Self {
         self.timers = Some(TimersOf::new());
@@ -164,9 +164,9 @@ impl<P, A: Aggregate> fmt::Debug for PolicyLaws<P, A> {
     }
 }
 
-/// Aggregates that are there before.
+/// Aggregates that exist before the first event.
 trait Drawn {
-    /// Saves one of each id, as far as the steps go.
+    /// Saves one aggregate for each id, until the steps are used up.
     fn save(&self, steps: &[Step], runtime: &Runtime, app: &Application);
 }
 
@@ -187,7 +187,7 @@ impl<G: Aggregate> Drawn for World<G> {
     }
 }
 
-/// Events that a policy is told of, and what was there before.
+/// One run of a policy: the given aggregates and the events that it processes.
 struct Delivery<'a, P, E> {
     runtime: &'a Runtime,
     given: &'a [Box<dyn Drawn>],
@@ -197,7 +197,7 @@ struct Delivery<'a, P, E> {
 }
 
 impl<P, E: Event> Delivery<'_, P, E> {
-    /// Returns how many events and timers led to something.
+    /// Returns the number of events and timers that led to something.
     fn check<A>(&self) -> Result<usize, Broken>
     where
         P: From<Application> + Policy<A>,
@@ -233,7 +233,7 @@ impl<P, E: Event> Delivery<'_, P, E> {
         Ok(place.led_to)
     }
 
-    /// Has the timers become due that are due by then, or all.
+    /// Makes the timers due whose time is at most `by`, or all timers.
     fn run_timers(
         &self,
         policy: &P,
@@ -243,7 +243,7 @@ impl<P, E: Event> Delivery<'_, P, E> {
         let Some(timers) = &self.timers else {
             return Ok(());
         };
-        // A timer may schedule itself again without end.
+        // The limit is needed because a timer may schedule itself again forever.
         for _ in 0..TIMERS_MAX {
             let Some(timer) = place.pending.take(by) else {
                 break;
@@ -256,7 +256,7 @@ impl<P, E: Event> Delivery<'_, P, E> {
     }
 }
 
-/// The event as it would stand in a log.
+/// Returns the event in the form that a log delivers.
 fn recorded<A: Aggregate>(event: &A::Event, number: u64) -> RecordedEvent<A> {
     RecordedEvent {
         payload: event.duplicate(),

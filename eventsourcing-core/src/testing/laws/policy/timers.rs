@@ -1,4 +1,4 @@
-//! What a policy does with an event or a timer, and the timers that it has scheduled by then.
+//! Runs one event or timer of a policy twice, compares the results, and keeps the timers that are pending.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::testing::laws::checks::with_causes;
 use crate::testing::laws::{Broken, broken};
 use crate::{Aggregate, Application, Timers, UnitOfWork};
 
-/// How a policy deals with its timers.
+/// The timers of a policy, with their type erased.
 pub(in crate::testing::laws) struct TimersOf<P> {
     pub(in crate::testing::laws) timer_type: TimerType,
     pub(in crate::testing::laws) due:
@@ -46,10 +46,10 @@ async fn be_due<P: Timers>(policy: &P, timer: &Timer, work: &mut UnitOfWork) -> 
         .map_err(|error| with_causes(&error))
 }
 
-/// The laws of a policy without timers. Its method comes after that of [`PolicyLaws`], which asks for
-/// [`Timers`](crate::Timers).
+/// The laws of a policy without timers. The inherent method of [`PolicyLaws`], which needs [`Timers`](crate::Timers), takes
+/// precedence over the method of this trait.
 pub trait TimersOrNone: Sized {
-    /// Nothing becomes due.
+    /// Returns the laws unchanged: no timer becomes due.
     #[must_use]
     fn with_timers(self) -> Self {
         self
@@ -58,12 +58,13 @@ pub trait TimersOrNone: Sized {
 
 impl<P, A: Aggregate> TimersOrNone for PolicyLaws<P, A> {}
 
-/// The timers that are not due yet, by their keys.
+/// The pending timers, by their keys.
 #[derive(Default)]
 pub(in crate::testing::laws) struct Pending(BTreeMap<String, Timer>);
 
 impl Pending {
-    /// Takes out the next one that is due by then, or the next of all. Whatever comes of it, it is not due again.
+    /// Removes and returns the next timer that is due at `by`, or the next of all. A removed timer is never due again, even if it
+    /// fails.
     pub(in crate::testing::laws) fn take(&mut self, by: Option<Timestamp>) -> Option<Timer> {
         let next = self
             .0
@@ -75,7 +76,7 @@ impl Pending {
         self.0.remove(&key)
     }
 
-    /// Returns `true` if something was scheduled.
+    /// Applies changes of the schedule. Returns `true` if a timer was scheduled.
     fn change(&mut self, changes: BTreeMap<String, Option<Timer>>) -> bool {
         let has_scheduled = changes.values().any(Option::is_some);
         for (key, timer) in changes {
@@ -88,37 +89,37 @@ impl Pending {
     }
 }
 
-/// Where a policy works, and what has come of it so far.
+/// The application and the timers of a policy under test.
 pub(in crate::testing::laws) struct Place<'a> {
     pub(in crate::testing::laws) runtime: &'a Runtime,
     pub(in crate::testing::laws) app: Application,
     pub(in crate::testing::laws) timer_type: TimerType,
     pub(in crate::testing::laws) pending: Pending,
-    /// How many events and timers have led to something.
+    /// The number of events and timers that led to something.
     pub(in crate::testing::laws) led_to: usize,
 }
 
-/// What one piece of work leads to.
+/// The result of processing one event or timer.
 struct Consequence {
     shown: String,
-    /// `None`: it failed.
+    /// The append and the changes of the schedule; `None` if the policy failed.
     outcome: Option<(Append, BTreeMap<String, Option<Timer>>)>,
 }
 
 impl Place<'_> {
-    /// Does the same twice, from the same start, and keeps what came of it.
+    /// Processes the same event or timer twice, from the same start, and keeps the result.
     pub(in crate::testing::laws) fn twice(
         &mut self,
         what: &str,
-        deal: impl Fn(&Runtime, &mut UnitOfWork) -> Result<(), String>,
+        process: impl Fn(&Runtime, &mut UnitOfWork) -> Result<(), String>,
     ) -> Result<(), Broken> {
-        let first = self.once(&deal);
-        let second = self.once(&deal);
+        let first = self.once(&process);
+        let second = self.once(&process);
 
         if first.shown != second.shown {
             return Err(broken(
                 format!(
-                    "{what} led to{}\nand dealt with once more to{}",
+                    "{what} led to{}\nand processed again to{}",
                     first.shown, second.shown
                 ),
                 "let the policy depend on nothing but the event and what `work` loads: ids from `work.new_id()`, times \
@@ -131,10 +132,13 @@ impl Place<'_> {
         Ok(())
     }
 
-    /// Nothing of it is written.
-    fn once(&self, deal: impl Fn(&Runtime, &mut UnitOfWork) -> Result<(), String>) -> Consequence {
+    /// Processes an event or timer once, without writing the result.
+    fn once(
+        &self,
+        process: impl Fn(&Runtime, &mut UnitOfWork) -> Result<(), String>,
+    ) -> Consequence {
         let mut work = UnitOfWork::new(self.app.clone(), self.timer_type);
-        let dealt_with = deal(self.runtime, &mut work);
+        let processed = process(self.runtime, &mut work);
         let mistake = work
             .schedule
             .take_mistake()
@@ -145,7 +149,7 @@ impl Place<'_> {
             Position::ZERO,
             Position::ZERO,
         );
-        let append = dealt_with
+        let append = processed
             .and_then(|()| mistake.map_or(Ok(()), Err))
             .and_then(|()| work.to_append(step).map_err(|error| with_causes(&error)));
         match append {
@@ -168,7 +172,8 @@ impl Place<'_> {
         }
     }
 
-    /// What was drawn cannot always happen: an aggregate may be created twice.
+    /// Keeps the result of an event or timer. A generated history need not be possible, for example it may create an aggregate
+    /// twice; a refused append then changes nothing.
     fn keep(&mut self, append: Append, timers: BTreeMap<String, Option<Timer>>) {
         let has_events = append.event_count() > 0;
         if has_events
