@@ -18,7 +18,7 @@ const BY_HAND: RGBColor = RGBColor(0x7d, 0x9a, 0x6b);
 /// Draws the chart as SVG.
 ///
 /// # Errors
-/// It cannot be drawn.
+/// The chart cannot be drawn.
 pub fn draw(results: &Results) -> Outcome<String> {
     let shown: Vec<_> = results
         .trials
@@ -44,7 +44,7 @@ pub fn draw(results: &Results) -> Outcome<String> {
     Ok(svg)
 }
 
-/// A contestant and what it came to.
+/// A contestant and its figure.
 struct Bar<'a> {
     lane: &'a Figures,
     figure: f64,

@@ -1,4 +1,4 @@
-//! Who takes part, and where.
+//! The contestants and their databases.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use contest::{Contestant, Outcome};
 use crate::by_hand::{Effort, Postgres, Sqlite};
 use crate::ours::Ours;
 
-/// What a contestant stands in front of.
+/// The database of a contestant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Database {
     Memory,
@@ -15,7 +15,7 @@ pub enum Database {
     Postgres,
 }
 
-/// What a contestant is compared as.
+/// The role of a contestant in the comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Ours,
@@ -24,7 +24,7 @@ pub enum Kind {
     Limit,
 }
 
-/// Somebody who takes part.
+/// A contestant by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entrant {
     pub name: &'static str,
@@ -58,7 +58,7 @@ pub const ENTRANTS: &[Entrant] = &[
 ];
 
 impl Entrant {
-    /// The entrant of this name.
+    /// Returns the entrant of this name.
     pub fn named(name: &str) -> Option<Self> {
         ENTRANTS
             .iter()
@@ -67,7 +67,7 @@ impl Entrant {
     }
 }
 
-/// The contestant, in this process. Peers have a program of their own.
+/// Opens the contestant in this process. Peers have a program of their own.
 pub async fn enter(contestant: String, place: String) -> Outcome<Arc<dyn Contestant>> {
     Ok(match contestant.as_str() {
         "ours/memory" => Arc::new(Ours::in_memory()),
@@ -77,6 +77,6 @@ pub async fn enter(contestant: String, place: String) -> Outcome<Arc<dyn Contest
         "limit/sqlite" => Arc::new(Sqlite::open(&place, Effort::Limit)?),
         "raw/postgres" => Arc::new(Postgres::connect(&place, Effort::Raw).await?),
         "limit/postgres" => Arc::new(Postgres::connect(&place, Effort::Limit).await?),
-        _ => return Err(format!("nobody here is called {contestant}").into()),
+        _ => return Err(format!("this program has no contestant {contestant}").into()),
     })
 }

@@ -1,4 +1,5 @@
-//! The guard against getting slower: ours beside code written by hand, in a minute, compared with the ratios that are committed.
+//! The guard against regressions: compares the framework with code written by hand, in a minute, and the ratios with the
+//! committed ones.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,23 +13,23 @@ use crate::report::number;
 use crate::results::Results;
 use crate::trials::{self, Pace};
 
-/// What is compared: cached and merged commands, appends, and loading.
+/// The compared workloads: cached commands, grouped commands, appends, and loads.
 const LETTERS: [&str; 4] = ["a", "b", "d", "e"];
 const PACE: Pace = Pace {
     rounds: 3,
     seconds: 0.7,
 };
-/// A ratio that falls below this share of the committed one fails. Neighbours on the machine move it by less.
+/// The smallest accepted share of the committed ratio. Other load on the machine changes a ratio by less.
 const SHARE_MIN: f64 = 2.0 / 3.0;
 
-/// A workload in which a ratio has fallen is measured again, at most so often in all: what has become slower stays so, a
-/// neighbour does not.
+/// The most measurements of a workload whose ratio has fallen. A regression shows in each of them, other load on the machine
+/// does not.
 const TRIES: u32 = 3;
 
-/// Ours divided by raw, by workload and database: `b/sqlite`.
+/// The framework divided by code written by hand, by workload and database, such as `b/sqlite`.
 type Ratios = BTreeMap<String, f64>;
 
-/// Measures, and compares with the committed ratios; with `write`, commits the new ones instead.
+/// Measures the ratios and compares them with the committed ones; with `write`, writes them to the file instead.
 ///
 /// # Errors
 /// A ratio has fallen by more than a third.

@@ -1,4 +1,4 @@
-//! The framework beside its peers and beside the limit of the database. The README says what is measured and how to read it.
+//! Compares the framework with its peers and with the limit of the database. The README explains the workloads and the results.
 
 mod by_hand;
 mod chart;
@@ -27,7 +27,7 @@ use places::Places;
 use results::Results;
 use trials::{LETTERS, Pace};
 
-/// Measures the framework beside its peers, beside code written by hand, and beside the limit of the database.
+/// Compares the framework with its peers, with code written by hand, and with the limit of the database.
 #[derive(Parser)]
 #[command(name = "benchmarks")]
 struct Cli {
@@ -39,7 +39,7 @@ struct Cli {
 enum Command {
     /// Runs all workloads; takes about an hour
     All(Settings),
-    /// Runs some workloads, and leaves the results of the others as they are
+    /// Runs some workloads, and keeps the results of the others
     Run {
         /// The letters of the workloads; `list` shows them
         #[arg(required = true)]
@@ -49,25 +49,25 @@ enum Command {
     },
     /// Lists the workloads
     List,
-    /// Writes the table and the chart anew from the results there are
+    /// Writes the table and the chart again from the stored results
     Report,
-    /// Compares ours with code written by hand, in a minute; fails if a ratio is a third below the committed one
+    /// Compares the framework with code written by hand, in a minute; fails if a ratio is a third below the committed one
     Guard {
-        /// Writes the ratios that are to be committed instead
+        /// Writes the ratios to commit, instead of comparing them
         #[arg(long)]
         write: bool,
     },
-    /// Does what it is told on its standard input; the other commands start it
+    /// Runs the tasks from its standard input; the other commands start it
     #[command(hide = true)]
     Worker,
 }
 
 #[derive(Args)]
 struct Settings {
-    /// How often everybody has a turn, after one to warm up
+    /// Number of turns of each contestant, after one to warm up
     #[arg(long, default_value_t = 5)]
     rounds: u32,
-    /// How long a turn is
+    /// Length of a turn
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
     /// Only contestants whose name contains this

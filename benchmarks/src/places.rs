@@ -1,4 +1,4 @@
-//! Where contestants keep their events: databases of a server of their own, files, all gone at the end.
+//! The places where contestants keep their events: databases of a server of their own, and files. All are removed at the end.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,14 +9,16 @@ use tempfile::TempDir;
 use crate::contestants::Database;
 use crate::server::{DURABLE, Server, program};
 
-/// Settings of the server besides durability: enough room that nobody waits for a checkpoint, and files of its log are kept.
+/// Settings of the server besides durability: so much room that no contestant waits for a checkpoint, and files of its log are
+/// kept.
 const ROOM: &[&str] = &[
     "shared_buffers = 512MB",
     "max_wal_size = 8GB",
     "min_wal_size = 4GB",
     "checkpoint_timeout = 30min",
 ];
-/// A server that has run for a while writes its log over old files, of 16 MiB. A new one makes each, and whoever writes waits.
+/// The number of log files of 16 MiB that are made before the first trial. A server that has run for a while reuses old files,
+/// while a new one creates each file during a write, which would slow down the first contestant.
 const LOG_FILES: usize = 160;
 
 /// A server that is durable, and a folder for files.
@@ -30,7 +32,7 @@ impl Places {
     /// Starts the server.
     ///
     /// # Errors
-    /// There is no room for files.
+    /// The folder cannot be made.
     pub fn open() -> Outcome<Self> {
         let server = Server::start(&[DURABLE, ROOM].concat());
         Ok(Self {
@@ -40,7 +42,7 @@ impl Places {
         })
     }
 
-    /// Makes the files of the log that the server will write over.
+    /// Makes the files of the log that the server will reuse.
     ///
     /// # Errors
     /// There is no room for them.
@@ -51,7 +53,7 @@ impl Places {
         self.settle()
     }
 
-    /// A new, empty place.
+    /// Makes a new, empty place.
     ///
     /// # Errors
     /// The server does not make the database.
@@ -68,7 +70,7 @@ impl Places {
         }
     }
 
-    /// Removes what [`make`](Self::make) made. Nobody may be there any more.
+    /// Removes a place that [`make`](Self::make) made. No contestant may use it any more.
     ///
     /// # Errors
     /// The server does not drop the database.
@@ -86,10 +88,10 @@ impl Places {
         }
     }
 
-    /// Has the server write everything to disk now, and not while somebody is measured.
+    /// Makes the server write everything to disk now, and not during a measurement.
     ///
     /// # Errors
-    /// The server does not.
+    /// The server cannot be reached.
     pub fn settle(&self) -> Outcome<()> {
         self.tell("CHECKPOINT")
     }

@@ -1,4 +1,4 @@
-//! Gives everybody a turn, round by round, and writes down what was measured.
+//! Runs a trial: gives each contestant a turn, round by round, and records the figures.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use crate::results::{Figures, TrialResults};
 use crate::trials::{Lane, Pace, Trial, Unit};
 use crate::worker::Worker;
 
-/// Runs `trial`. A contestant that fails is out of it; why is written down.
+/// Runs `trial`. A contestant that fails is left out, and the reason is recorded.
 ///
 /// # Errors
-/// There is no place for a contestant.
+/// The place of a contestant cannot be made.
 pub fn run(trial: &Trial, pace: Pace, places: &Places) -> Outcome<TrialResults> {
     let progress = progress(trial, pace);
     let mut grounds = Grounds {
@@ -23,7 +23,7 @@ pub fn run(trial: &Trial, pace: Pace, places: &Places) -> Outcome<TrialResults> 
     };
     let mut stands: Vec<Stand<'_>> = trial.lanes.iter().map(Stand::new).collect();
     for round in 0..=pace.rounds {
-        // The first place goes round: nobody always runs behind the same neighbour.
+        // The order rotates, so that no contestant always runs after the same one.
         let count = stands.len();
         stands.rotate_left(usize::from(count > 0));
         for stand in &mut stands {
@@ -77,7 +77,7 @@ struct Grounds<'a> {
 }
 
 impl Grounds<'_> {
-    /// The place of a lane, and whether it is new.
+    /// Returns the place of a lane, and `true` if it is new.
     fn of(&mut self, lane: &Lane) -> Outcome<(String, bool)> {
         let key = match &lane.before {
             Some(before) => format!("{} {before:?}", lane.entrant.name),
@@ -100,7 +100,7 @@ impl Grounds<'_> {
     }
 }
 
-/// A lane with the processes that work in it, and what they came to.
+/// A lane with its processes and their figures.
 struct Stand<'a> {
     lane: &'a Lane,
     workers: Vec<Worker>,
@@ -118,7 +118,7 @@ impl<'a> Stand<'a> {
         }
     }
 
-    /// The turn of round 0 is not counted.
+    /// Runs a turn. Round 0 warms up and is not counted.
     fn take_turn(&mut self, round: u32, unit: Unit, grounds: &mut Grounds<'_>) -> Outcome<()> {
         if self.out.is_some() {
             return Ok(());
@@ -142,7 +142,7 @@ impl<'a> Stand<'a> {
         Ok(())
     }
 
-    /// What comes before is done in a process that ends with it, so that its memory is not counted.
+    /// Runs the task before the trial in a process of its own, so that its memory is not counted.
     fn enter(&mut self, place: &str, is_new: bool, places: &Places) -> Outcome<()> {
         let in_memory = place.is_empty();
         if is_new && !in_memory {
@@ -190,7 +190,7 @@ fn prepare(lane: &Lane, worker: &mut Worker) -> Outcome<()> {
     Ok(())
 }
 
-/// What processes did side by side. `None`: nobody did anything.
+/// Returns the sum of the processes' figures; `None` if none did anything.
 fn together(ended: Vec<Measured>) -> Option<Measured> {
     let events = ended.iter().map(|part| part.events).sum::<u64>();
     let least = ended.iter().map(|part| part.events).min()?;

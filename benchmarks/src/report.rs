@@ -1,4 +1,4 @@
-//! The results as a page of Markdown: what was to be shown, then a table for each workload.
+//! The results as a page of Markdown: the targets, then a table for each workload.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use crate::contestants::{Database, Entrant, Kind};
 use crate::results::{Figures, Results, TrialResults};
 use crate::targets::{TARGETS, Verdict};
 
-/// The page.
+/// Returns the page.
 pub fn page(results: &Results) -> String {
     let tables: String = results.trials.iter().map(table).collect();
     format!(
@@ -16,7 +16,7 @@ pub fn page(results: &Results) -> String {
     )
 }
 
-/// What was to be shown, and whether it was.
+/// Returns the table of the targets with their verdicts.
 pub fn targets(results: &Results) -> String {
     let mut text = "| | what | at least | found | |\n|---|---|---:|---:|---|\n".to_owned();
     for target in TARGETS {
@@ -83,8 +83,11 @@ fn rate_row(lane: &Figures, trial: &TrialResults) -> String {
 }
 
 fn latency_row(lane: &Figures) -> String {
-    let (Some(median), Some(slowest)) = (lane.median(), lane.median_slowest()) else {
-        return String::new();
+    let Some(median) = lane.median() else {
+    return String::new();
+    };
+    let Some(slowest) = lane.median_slowest() else {
+    return String::new();
     };
     format!(
         "| {} | {} | {} | {} |\n",
@@ -95,7 +98,7 @@ fn latency_row(lane: &Figures) -> String {
     )
 }
 
-/// How far the turns were from the median.
+/// Returns the distance of the turns from the median.
 fn spread(lane: &Figures) -> String {
     match (lane.range(), lane.median()) {
         (Some((lowest, highest)), Some(median)) => {
@@ -106,7 +109,7 @@ fn spread(lane: &Figures) -> String {
     }
 }
 
-/// Whether `ours` is what the framework came to on the database of `lane`.
+/// Returns `true` if `ours` is the framework on the same database as `lane`.
 fn is_our_own(ours: &Figures, lane: &Figures) -> bool {
     let database =
         |figures: &Figures| Entrant::named(&figures.contestant).map(|entrant| entrant.database);
@@ -118,7 +121,7 @@ fn is_our_own(ours: &Figures, lane: &Figures) -> bool {
         && database(lane) != Some(Database::Memory)
 }
 
-/// Three digits that count, with commas: `12,345`, `1.23`.
+/// Formats a number with three significant digits or with commas: `12,345`, `1.23`.
 pub fn number(figure: f64) -> String {
     match figure {
         _ if figure >= 100.0 => commas(figure.round() as u64),

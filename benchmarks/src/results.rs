@@ -1,4 +1,4 @@
-//! What was measured, kept as JSON, so that one trial can be run again without the others.
+//! The measured figures, stored as JSON, so that one trial can be run again without the others.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ pub struct Results {
     pub trials: Vec<TrialResults>,
 }
 
-/// One trial.
+/// The results of a trial.
 #[derive(Serialize, Deserialize)]
 pub struct TrialResults {
     pub letter: String,
@@ -21,21 +21,21 @@ pub struct TrialResults {
     pub lanes: Vec<Figures>,
 }
 
-/// What one contestant came to.
+/// The results of a contestant.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Figures {
     pub label: String,
     pub contestant: String,
-    /// By turn: events a second, or milliseconds.
+    /// The figure of each turn: events per second, or milliseconds.
     pub turns: Vec<f64>,
     /// The 99th percentile of latencies by turn, in milliseconds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub slowest: Vec<f64>,
     pub memory_bytes_max: u64,
-    /// If processes worked side by side: the smallest share of what was fair that one of them had in any turn.
+    /// The smallest part of its fair share that a process had in any turn, if several processes worked at the same time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub least_share: Option<f64>,
-    /// Why it is not in the comparison.
+    /// The reason that the contestant is not compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub out: Option<String>,
 }
@@ -76,18 +76,18 @@ impl Figures {
         }
     }
 
-    /// The median of all turns. `None`: there was none.
+    /// Returns the median of all turns; `None` without turns.
     pub fn median(&self) -> Option<f64> {
         median(&self.turns)
     }
 
-    /// The lowest and the highest turn.
+    /// Returns the lowest and the highest turn.
     pub fn range(&self) -> Option<(f64, f64)> {
         let lowest = self.turns.iter().copied().reduce(f64::min)?;
         Some((lowest, self.turns.iter().copied().reduce(f64::max)?))
     }
 
-    /// The median of the 99th percentiles.
+    /// Returns the median of the 99th percentiles.
     pub fn median_slowest(&self) -> Option<f64> {
         median(&self.slowest)
     }
@@ -105,10 +105,10 @@ fn median(turns: &[f64]) -> Option<f64> {
 }
 
 impl Results {
-    /// What was written before; nothing if there is no such file.
+    /// Reads the stored results; there are none without the file.
     ///
     /// # Errors
-    /// The file is something else.
+    /// The file does not hold results.
     pub fn read(path: &Path) -> Outcome<Self> {
         match std::fs::read(path) {
             Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
@@ -123,7 +123,7 @@ impl Results {
         Ok(std::fs::write(path, serde_json::to_vec_pretty(self)?)?)
     }
 
-    /// Puts the trial in the place of an earlier run of it.
+    /// Replaces the results of an earlier run of the trial.
     pub fn put(&mut self, trial: TrialResults) {
         self.trials.retain(|known| known.letter != trial.letter);
         self.trials.push(trial);
@@ -131,7 +131,7 @@ impl Results {
             .sort_by(|one, other| one.letter.cmp(&other.letter));
     }
 
-    /// The figures of a lane of a trial.
+    /// Returns the results of a lane of a trial.
     pub fn lane(&self, letter: &str, label: &str) -> Option<&Figures> {
         self.trial(letter)?
             .lanes
@@ -139,7 +139,7 @@ impl Results {
             .find(|lane| lane.label == label)
     }
 
-    /// What a lane came to.
+    /// Returns the median of a lane.
     pub fn median(&self, letter: &str, label: &str) -> Option<f64> {
         self.lane(letter, label)?.median()
     }

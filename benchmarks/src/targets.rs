@@ -1,9 +1,9 @@
-//! What the figures are to show: ratios between contestants of one run, and a few bounds.
+//! The targets of the figures: ratios between contestants of one run, and a few bounds.
 
 use crate::contestants::{Entrant, Kind};
 use crate::results::{Results, TrialResults};
 
-/// Something that is to be shown.
+/// A target for a figure.
 pub struct Target {
     pub letter: &'static str,
     pub text: &'static str,
@@ -11,7 +11,7 @@ pub struct Target {
     found: fn(&Results) -> Option<f64>,
 }
 
-/// What became of a target.
+/// The verdict about a target.
 pub struct Verdict {
     pub found: Option<f64>,
     pub is_met: bool,
@@ -35,7 +35,7 @@ const PG: &str = "ours/postgres";
 const SQLITE: &str = "ours/sqlite";
 const MIB: f64 = 1024.0 * 1024.0;
 
-/// Everything that is to be shown. What has an upper bound is shown as the bound divided by what was found.
+/// Returns all targets. A target with an upper bound is stated as the bound divided by the figure.
 pub const TARGETS: &[Target] = &[
     target("a", "PostgreSQL ÷ best peer", 2.3, |it| {
         over_best_peer(it, "a", PG)
@@ -131,7 +131,7 @@ pub const TARGETS: &[Target] = &[
 ];
 
 impl Target {
-    /// Whether the results meet it. What was not measured does not.
+    /// Returns the verdict of the results. A figure that was not measured does not meet the target.
     pub fn verdict(&self, results: &Results) -> Verdict {
         let found = (self.found)(results).filter(|found| found.is_finite());
         Verdict {

@@ -1,30 +1,30 @@
-//! What is measured: ten workloads, each with those who can take part.
+//! The trials: ten workloads, each with the contestants that can run it.
 
 use contest::Workload;
 
 use crate::contestants::{Database, ENTRANTS, Entrant, Kind};
 
-/// Accounts that tasks share in b, j and others.
+/// The number of accounts that tasks share in b, j and others.
 const ACCOUNTS: u64 = 1_000;
 const TASKS: u64 = 64;
-/// Events of the log that is read.
+/// The number of events of the log that is read.
 const LOG_EVENTS: u64 = 1_000_000;
-/// Events that a ledger catches up with.
+/// The number of events that a ledger catches up with.
 const PIPELINE_EVENTS: u64 = 100_000;
 
-/// How many events are in the store before.
+/// The numbers of events in the store at the start.
 const SIZES: [(&str, u64); 3] = [("10^4", 10_000), ("10^6", 1_000_000), ("10^7", 10_000_000)];
 
-/// How long things are measured.
+/// The rounds and the length of turns.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// How often everybody has a turn.
+    /// The number of turns of each contestant.
     pub rounds: u32,
-    /// How long a turn is, where it has no end of its own.
+    /// The length of a turn that has no end of its own.
     pub seconds: f64,
 }
 
-/// One workload and those who are compared in it.
+/// A workload and its contestants.
 pub struct Trial {
     pub letter: &'static str,
     pub title: String,
@@ -32,26 +32,26 @@ pub struct Trial {
     pub unit: Unit,
 }
 
-/// What the figures of a trial are.
+/// The unit of the figures of a trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     EventsPerSecond,
     Milliseconds,
 }
 
-/// One who is compared.
+/// A contestant in a trial.
 pub struct Lane {
     pub label: String,
     pub entrant: Entrant,
-    /// How many processes work side by side.
+    /// The number of processes that work at the same time.
     pub processes: u32,
-    /// What is done first, once, and not measured.
+    /// The task that is done once at the start and not measured.
     pub before: Option<Workload>,
-    /// What stands in for `before` where the contestant cannot do that.
+    /// The replacement of `before` for a contestant that cannot do it.
     pub before_instead: Option<Workload>,
-    /// What is measured: by process and round.
+    /// The measured task of each process and round.
     pub workload: Box<dyn Fn(u32, u32) -> Workload>,
-    /// Whether each round needs a new place and a new process.
+    /// `true` if each round needs a new place and a new process.
     pub fresh: bool,
 }
 
@@ -69,7 +69,7 @@ impl Lane {
     }
 }
 
-/// The letters and what they stand for.
+/// The letters of the trials with their titles.
 pub const LETTERS: &[(&str, &str)] = &[
     (
         "a",
@@ -95,7 +95,7 @@ pub const LETTERS: &[(&str, &str)] = &[
     ("j", "64 tasks in one process and in four"),
 ];
 
-/// The trial of a letter. `None`: there is no such letter.
+/// Returns the trial of a letter; `None` if there is no such letter.
 pub fn trial(letter: &str, pace: Pace) -> Option<Trial> {
     let &(letter, title) = LETTERS.iter().find(|(known, _)| *known == letter)?;
     let Pace { seconds, .. } = pace;
@@ -176,7 +176,8 @@ fn appends(round: u32, seconds: f64) -> Workload {
     }
 }
 
-/// Memory begins anew each round: otherwise the last rounds show how the machine finds the next gigabyte.
+/// Returns the lanes of long appends. A store in memory starts empty in each round; otherwise the last rounds would measure the
+/// allocation of memory.
 fn long_appends(seconds: f64) -> Vec<Lane> {
     let mut lanes = lanes(|_| true, move |round| appends(round, seconds));
     lanes

@@ -1,4 +1,4 @@
-//! [`Worker`]: a program with contestants in it, as the referee sees it.
+//! [`Worker`]: a process with one contestant, controlled by the referee.
 
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use contest::{Measured, Outcome, Workload};
 
 use crate::contestants::{Entrant, Kind};
 
-/// A process in which one contestant stands ready. It ends when this is dropped.
+/// A process with one contestant. The process ends when this is dropped.
 pub struct Worker {
     process: Child,
     orders: Option<ChildStdin>,
@@ -17,10 +17,10 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts a process and has `entrant` enter `place` in it.
+    /// Starts a process with `entrant` in `place`.
     ///
     /// # Errors
-    /// The program does not start, or the contestant does not find what it needs.
+    /// The program does not start, or the contestant cannot open its place.
     pub fn start(entrant: Entrant, place: &str) -> Outcome<Self> {
         let mut command = match entrant.kind {
             Kind::Peer => Command::new(peers_program()),
@@ -52,16 +52,16 @@ impl Worker {
         }
     }
 
-    /// Has the contestant do something, and waits until it is done.
+    /// Runs a task of the contestant, and waits for its end.
     ///
     /// # Errors
-    /// It fails.
+    /// The task fails.
     pub fn run(&mut self, workload: &Workload) -> Outcome<Option<Measured>> {
         self.begin(workload)?;
         self.end()
     }
 
-    /// Has the contestant begin.
+    /// Starts a task of the contestant.
     ///
     /// # Errors
     /// The process has ended.
@@ -69,10 +69,10 @@ impl Worker {
         self.send(&Order::Run(workload.clone()))
     }
 
-    /// Waits until what was begun is done.
+    /// Waits for the end of the started task.
     ///
     /// # Errors
-    /// It fails.
+    /// The task fails.
     pub fn end(&mut self) -> Outcome<Option<Measured>> {
         match self.answer()? {
             Answer::Ran(measured) => Ok(measured),
@@ -107,7 +107,7 @@ impl Drop for Worker {
 /// Builds the program of the peers, which links another SQLite.
 ///
 /// # Errors
-/// It does not build.
+/// The program cannot be built.
 pub fn build_peers() -> Outcome<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let manifest = peers_folder().join("Cargo.toml");

@@ -3,7 +3,7 @@
 //! An [aggregate](Aggregate) is state folded from the [events](Event) of one stream; it decides on commands and records
 //! what it decided. An [`Application`] loads and saves aggregates in a [store](store::EventStore). A [`Policy`] reacts to
 //! the events of one application by recording events in another, a [`Projection`] builds a read model of them, and a
-//! [`System`] declares who follows whom and keeps the followers running.
+//! [`System`] declares the applications and their followers, and keeps the followers running.
 //!
 //! ```
 //! use std::convert::Infallible;
@@ -48,21 +48,21 @@
 //! The package is named `eventsourcing-kit`, the library `eventsourcing`. Serde's derives name the crate `serde`, so a program
 //! depends on that as well.
 //!
-//! # Where to read on
+//! # Further reading
 //!
 //! - [`prelude`]: the names that most applications import.
 //! - [`#[event]`](macro@event), [`#[derive(Aggregate)]`](macro@Aggregate), [`#[derive(System)]`](macro@System): the macros, with
 //!   their options.
 //! - [`store::open`]: stores by their URL. [`store::EventStore`]: the trait that stores implement, and their promises.
-//! - [`sql`]: read models in SQL tables. [`snapshot`]: when snapshots are kept. [`system`]: what is known about followers.
+//! - [`sql`]: read models in SQL tables. [`snapshot`]: when snapshots are kept. [`system`]: the state of followers.
 //! - `testing` (feature `testing`): given/when/then, the laws that every aggregate and policy keeps, a store that fails on demand,
 //!   the suite that proves a store.
-//! - `schema` (feature `schema`): a lock on what stored events look like.
+//! - `schema` (feature `schema`): a lock on the schema of stored events.
 //! - `archive` (feature `archive`): the log of a store as a file, and back.
 //!
 //! # Features
 //!
-//! | feature | what it adds |
+//! | feature | adds |
 //! |---|---|
 //! | `derive` (default) | the macros |
 //! | `sqlite` (default) | the module `sqlite`: the store in a file, and read models beside a store in memory |

@@ -1,7 +1,7 @@
-//! What one writes without a library, and what the database could do at best.
+//! Code written by hand without a library (`raw`), and the limit of the database (`limit`).
 //!
-//! `raw` is a table of events, one statement that reads a stream and one that inserts a row: two round trips a command. `limit` does
-//! not decide anything: it writes and reads the same rows in the fastest way the database has.
+//! `raw` is a table of events, one statement that reads a stream and one that inserts a row: two round trips for each command.
+//! `limit` decides nothing: it writes and reads the same rows in the fastest way of the database.
 
 mod postgres;
 mod sqlite;
@@ -12,18 +12,18 @@ pub use sqlite::Sqlite;
 use contest::{Outcome, REFERENCE, amount};
 use serde::{Deserialize, Serialize};
 
-/// How much is done besides moving rows.
+/// The effort besides moving rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effort {
-    /// Reads the stream before it inserts a row; decodes what it reads.
+    /// Reads the stream before it inserts a row, and decodes all rows it reads.
     Raw,
-    /// Inserts rows, reads rows.
+    /// Only inserts and reads rows.
     Limit,
 }
 
 const OPENED: &str = "opened";
 const CREDITED: &str = "credited";
-/// What the framework keeps beside the payload as well.
+/// The metadata that the framework stores beside the payload too.
 const METADATA: &[u8] = br#"{"correlation_id":"0192f0c1-2f3a-7c4e-8a51-5b0f2f6f7a10"}"#;
 
 #[derive(Serialize, Deserialize)]
@@ -37,7 +37,7 @@ struct Credited {
     reference: String,
 }
 
-/// A row that is to be written.
+/// A row to write.
 struct Row {
     version: i64,
     name: &'static str,
@@ -68,14 +68,14 @@ impl Row {
         })
     }
 
-    /// A new account with so many events.
+    /// Returns a new account with this number of events.
     fn written(events: u64) -> Outcome<Vec<Self>> {
         let credits = (1..events).map(|number| Self::credited(number as i64 + 1, amount(number)));
         std::iter::once(Self::opened()).chain(credits).collect()
     }
 }
 
-/// What a row does to the balance.
+/// Returns the effect of a row on the balance.
 fn decode(name: &str, payload: &[u8]) -> Outcome<u64> {
     match name {
         CREDITED => Ok(serde_json::from_slice::<Credited>(payload)?.amount),

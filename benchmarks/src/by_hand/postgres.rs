@@ -33,9 +33,9 @@ const STREAM: &str =
 const LOG: &str = "SELECT position, name, payload, stream_id, version, recorded_at, metadata
     FROM events WHERE position > $1 ORDER BY position LIMIT 1000";
 
-/// As many as a pool would have.
+/// The number of connections, as in a usual pool.
 const CONNECTIONS: usize = 16;
-/// So many inserts are on their way at once at the limit.
+/// The number of inserts in flight at once, for the limit.
 const PIPELINED_INSERTS: usize = 8;
 
 /// PostgreSQL by hand.
@@ -43,7 +43,7 @@ pub struct Postgres {
     sessions: Vec<Arc<Session>>,
     next: AtomicUsize,
     effort: Effort,
-    /// What the limit has sent without waiting for the answer.
+    /// The inserts in flight, for the limit.
     sent: Mutex<JoinSet<Outcome<()>>>,
     room: Arc<Semaphore>,
 }
@@ -78,7 +78,7 @@ impl Postgres {
         &self.sessions[self.next.fetch_add(1, Ordering::Relaxed) % self.sessions.len()]
     }
 
-    /// Sends an insert on the first connection, behind those on their way.
+    /// Sends an insert on the first connection, behind those in flight.
     async fn send(&self, account: Uuid, rows: Vec<Row>) -> Outcome<()> {
         let session = Arc::clone(&self.sessions[0]);
         let room = Arc::clone(&self.room).acquire_owned().await?;
@@ -170,7 +170,7 @@ impl Session {
         })
     }
 
-    /// The version and the balance of an account; 0 if it is not there.
+    /// Returns the version and the balance of an account; 0 if it does not exist.
     async fn load(&self, account: Uuid) -> Outcome<(i64, u64)> {
         let mut version = 0;
         let mut balance = 0;

@@ -47,7 +47,7 @@ impl Sqlite {
         })
     }
 
-    /// Runs `task` on a thread where waiting for the disk keeps nobody else from working.
+    /// Runs `task` on a thread whose waits for the disk block no other task.
     async fn run<T: Send + 'static>(
         &self,
         task: impl FnOnce(&mut Connection) -> Outcome<T> + Send + 'static,
@@ -117,7 +117,7 @@ impl Contestant for Sqlite {
     }
 }
 
-/// The version and the balance of an account; 0 if it is not there.
+/// Returns the version and the balance of an account; 0 if it does not exist.
 fn load(connection: &Connection, account: Uuid) -> Outcome<(i64, u64)> {
     let mut statement = connection.prepare_cached(STREAM)?;
     let mut rows = statement.query([account])?;

@@ -1,4 +1,4 @@
-//! The bank as one writes it with the framework.
+//! The domain of the bank, written with the framework.
 
 use std::convert::Infallible;
 

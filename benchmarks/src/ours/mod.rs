@@ -18,9 +18,9 @@ use uuid::Uuid;
 use domain::{Account, Ledger};
 use system::{Arrivals, Bookkeeping, Watched};
 
-/// As many as workload c has.
+/// The number of accounts of workload c.
 const CACHED_AGGREGATES: usize = 100_000;
-/// So many events are filled in with one append.
+/// The number of events in one append while a store is filled.
 const EVENTS_PER_FILLING: u64 = 5_000;
 const EVENTS_PER_PAGE: usize = 4_000;
 
@@ -173,7 +173,7 @@ impl Contestant for Ours {
     }
 }
 
-/// A new account with so many events.
+/// Returns a new account with this number of events.
 fn written(account: Uuid, events: u64) -> Root<Account> {
     let mut root: Root<Account> = Root::with_id(Id::from_uuid(account), Account::open());
     for number in 1..events {

@@ -1,4 +1,4 @@
-//! The followers of the bank: a ledger, and a clock that sees when an event arrives.
+//! The followers of the bank: a ledger, and a projection that notes the arrival times of events.
 
 use std::convert::Infallible;
 use std::time::Instant;
@@ -66,7 +66,7 @@ impl Policy<Account> for Books {
     }
 }
 
-/// Tells when each event arrives.
+/// A projection that reports the arrival time of each event.
 pub struct Arrivals {
     pub seen: mpsc::UnboundedSender<Instant>,
 }

@@ -1,7 +1,7 @@
 //! The contract of stores, and [`open`], which opens one by its URL.
 //!
-//! Everything but `open` and its companions comes from the core, whose store is one small object-safe trait over names, numbers and
-//! bytes: [`EventStore`]. The promises of a store are numbered in `docs/store-contract.md`.
+//! All other items come from the core. Its store is one small object-safe trait over names, numbers and bytes: [`EventStore`].
+//! The promises of a store are numbered in `docs/store-contract.md`.
 
 mod open;
 mod url;

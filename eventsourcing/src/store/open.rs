@@ -1,6 +1,6 @@
 //! [`open`] and [`OpenOptions`]: from a URL to a store.
 //!
-//! A backend whose feature is not there is known by name all the same, so that the error can say which feature to add.
+//! A backend without its feature is still known by name, so that the error can name the feature to add.
 
 use eventsourcing_core::Stores;
 use eventsourcing_core::store::{Durability, MemoryStore, StoreError};
@@ -19,7 +19,7 @@ use super::url::{Address, InvalidStoreUrl, StoreUrl};
 /// | `sqlite:FILE` | the file `FILE`, relative to the working directory or absolute; its folder must exist (feature `sqlite`) |
 /// | `postgres://USER:PASSWORD@HOST/DATABASE` | a PostgreSQL server, with all that libpq's URIs allow (feature `postgres`) |
 ///
-/// [`StoreUrl`] says which URLs are refused. [`OpenOptions`] chooses more.
+/// [`StoreUrl`] lists the URLs that are refused. [`OpenOptions`] sets further options.
 ///
 /// ```
 /// use eventsourcing::Application;
@@ -49,7 +49,7 @@ pub async fn open_existing(url: &str) -> Result<Stores, OpenError> {
     OpenOptions::new().open_existing(url).await
 }
 
-/// Options for opening a store by its URL: those of each backend, of which the URL picks one.
+/// Options for opening a store by its URL: those of each backend, of which the URL selects one.
 ///
 /// ```
 /// use eventsourcing::store::{Durability, OpenOptions};
@@ -206,10 +206,10 @@ fn in_memory() -> Result<Stores, OpenError> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// The address cannot be meant. Correct it. Nothing was opened.
+    /// The address is mistyped. Correct it. Nothing was opened.
     #[error(transparent)]
     Address(#[from] InvalidStoreUrl),
-    /// The backend of the address was not built in. Add the feature to `eventsourcing-kit` in `Cargo.toml`.
+    /// The backend of the address is not built in. Add the feature to `eventsourcing-kit` in `Cargo.toml`.
     #[error(
         "the store's address begins with {scheme}:, which needs the feature {feature:?} of eventsourcing-kit; add it to \
          `features` in Cargo.toml and build again"

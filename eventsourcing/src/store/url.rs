@@ -1,7 +1,7 @@
-//! [`StoreUrl`]: which addresses name a store, and how one is shown.
+//! [`StoreUrl`]: parses the address of a store, and shows it without secrets.
 //!
-//! An address that is more likely mistyped than meant is refused: it would be taken for the name of a new file, or a driver would
-//! find hosts and databases behind a stray character of a password, and show them.
+//! An address that is probably mistyped is refused. Otherwise it would be used as the name of a new file, or a driver would read
+//! a part of a password as a host or database, and show it.
 
 use std::fmt;
 use std::path::Path;
@@ -9,9 +9,9 @@ use std::str::FromStr;
 
 /// The address of a store: `memory:`, `sqlite:FILE` or `postgres://USER:PASSWORD@HOST/DATABASE`.
 ///
-/// Parsing refuses addresses that are more likely mistyped than meant: `sqlite:` with a URI, parameters, a folder, a `~` that no shell has
-/// replaced, or one of the files that SQLite keeps beside the store; `postgres:` with an `@`, `/`, `?` or `#` in a password that is not
-/// percent-encoded. Only the text is judged; opening the store tells whether there is one.
+/// Parsing refuses addresses that are probably mistyped: `sqlite:` with a URI, parameters, a folder, a `~` that no shell has
+/// replaced, or one of the files that SQLite keeps beside the store; `postgres:` with an `@`, `/`, `?` or `#` in a password that
+/// is not percent-encoded. Only the text is checked, not that the store exists.
 ///
 /// `Display` leaves out user, password and parameters, and `Debug` shows no more.
 ///
@@ -25,7 +25,7 @@ use std::str::FromStr;
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoreUrl(Address);
 
-/// The address of a store that can be meant.
+/// A parsed address.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Address {
     Memory,
@@ -34,7 +34,7 @@ pub(super) enum Address {
     Postgres(String),
 }
 
-/// An address that cannot be meant. The text does not show the address: a mistyped one may hold a password anywhere.
+/// The error of a mistyped address. The text does not show the address, because a mistyped one may hold a password anywhere.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the store's address {reason}; use sqlite:PATH, postgres://USER:PASSWORD@HOST/DATABASE or memory:"
@@ -106,15 +106,15 @@ impl Address {
             }
             Some(("memory", "")) => Ok(Self::Memory),
             Some(("memory", _)) => Err("has something after memory:".to_owned()),
-            Some((scheme, _)) if is_scheme(scheme) => {
-                Err(format!("begins with {scheme}:, which is no store"))
-            }
+            Some((scheme, _)) if is_scheme(scheme) => Err(format!(
+                "begins with {scheme}:, which is not a kind of store"
+            )),
             _ => Err("names no kind of store".to_owned()),
         }
     }
 }
 
-/// Returns `true` for what can be shown: a word that is a scheme cannot be a piece of a password.
+/// Returns `true` for a scheme that can be shown: such a word cannot be a piece of a password.
 fn is_scheme(text: &str) -> bool {
     (1..=12).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphabetic())
 }
@@ -147,8 +147,8 @@ fn file(path: &str) -> Result<&str, String> {
     Err(reason.to_owned())
 }
 
-/// Looks for what drivers would misread: behind a stray `@`, `/` or `?` of a password they find hosts and databases, and
-/// show them.
+/// Looks for characters that drivers would misread: after a stray `@`, `/` or `?` of a password they read hosts and databases,
+/// and show them.
 fn server(rest: &str) -> Result<(), String> {
     let encode = "in a password write %40 for @, %2F for /, %3F for ?, %23 for # and %25 for %";
     let Some(rest) = rest.strip_prefix("//") else {
