@@ -575,7 +575,7 @@ async fn a_cached_aggregate_is_not_loaded_again() {
 }
 
 #[tokio::test]
-async fn the_cache_is_checked_whatever_comes_of_a_decision() {
+async fn the_cache_is_checked_after_every_outcome_of_a_decision() {
     let store = MemoryStore::new();
     let ours = Application::new("jars", store.clone());
     let others = Application::new("jars", store.clone());

@@ -187,7 +187,7 @@ async fn each_decides_on_what_the_ones_before_it_have_decided() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_has_nothing_to_record_stands_behind_what_the_others_have_recorded() {
+async fn a_command_that_records_nothing_is_positioned_after_the_events_of_the_others() {
     let place = Place::with(0).await;
     let nothing: Command<'_> = Box::pin(
         place
@@ -267,7 +267,7 @@ async fn a_conflict_lets_all_decide_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn retries_of_a_company_are_bounded() {
+async fn retries_of_a_group_are_bounded() {
     let rates = FaultRates {
         conflict: 1.0,
         ..FaultRates::default()
@@ -327,7 +327,7 @@ async fn an_outage_is_everybodys_answer_and_nothing_is_tried_twice() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_goes_away_takes_nobody_along() {
+async fn a_dropped_command_does_not_cancel_the_others() {
     for (gone, is_being_written, beans) in [
         (0, false, 3),
         (1, false, 3),
@@ -364,7 +364,7 @@ async fn whoever_goes_away_takes_nobody_along() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_nobody_waits_for_any_more_is_not_written_later() {
+async fn a_command_whose_caller_is_gone_is_not_written_later() {
     let place = Place::with(0).await;
     let gathered = place.gathered([place.add(10), place.add(20)]).await;
     drop(gathered);
@@ -443,7 +443,7 @@ async fn a_named_command_has_an_append_and_a_receipt_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_company_has_at_most_256_commands() {
+async fn a_group_has_at_most_256_commands() {
     let place = Place::with(0).await;
     let before = place.appends();
     let answers = place.while_busy((0..600).map(|_| place.add(1))).await;
@@ -455,7 +455,7 @@ async fn a_company_has_at_most_256_commands() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_snapshot_that_becomes_due_in_a_company_is_kept() {
+async fn a_snapshot_that_becomes_due_in_a_group_is_kept() {
     let store = Arc::new(FaultyStore::new(MemoryStore::new()));
     let app = Application::new("jars", store.clone()).with_snapshots::<Jar>(every(5));
     let id = app
@@ -532,7 +532,7 @@ impl Clock for Stops {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_that_panics_while_a_company_is_written_harms_none_of_them() {
+async fn a_clock_that_panics_while_a_group_is_written_harms_no_command() {
     let store = Arc::new(FaultyStore::new(MemoryStore::new()));
     let app = Application::new("jars", store.clone()).with_clock(Stops(AtomicU32::default()));
     let id: Id<Jar> = app
@@ -780,7 +780,7 @@ async fn aggregate_that_is_only_looked_at_is_never_taken_from_the_cache() {
 }
 
 #[tokio::test]
-async fn what_several_aggregates_have_decided_in_vain_is_not_kept() {
+async fn refused_decisions_of_several_aggregates_are_not_kept() {
     let app = Application::new("jars", MemoryStore::new());
     let [from, to] = jars(&app, [10, 0]).await;
     pour(&app, from, to).await.unwrap().unwrap();

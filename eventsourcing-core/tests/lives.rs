@@ -117,7 +117,7 @@ async fn commands_that_share_an_append_decide_nothing_on_a_forgotten_past() {
 }
 
 #[tokio::test]
-async fn aggregate_in_hand_is_not_saved_in_another_life_of_its_log() {
+async fn loaded_aggregate_is_not_saved_in_another_epoch_of_its_log() {
     let store = MemoryStore::new();
     let app = jars(&store);
     let other = jars(&store);
@@ -452,10 +452,10 @@ async fn followers_go_back_with_their_log_and_on_in_it() {
         for beans in [10, 20, 30, 40, 50, 60, 70] {
             fill(&other, beans).await;
             if beans % 20 == 0 {
-                running.settled_but_for_what_is_seen().await;
+                running.settled_without_the_projection().await;
             }
         }
-        running.settled_but_for_what_is_seen().await;
+        running.settled_without_the_projection().await;
         assert_eq!(
             shelf_of(&running).await,
             (283, 9),
@@ -469,12 +469,12 @@ async fn followers_go_back_with_their_log_and_on_in_it() {
 }
 
 trait SettledButForWhatIsSeen {
-    async fn settled_but_for_what_is_seen(&self);
+    async fn settled_without_the_projection(&self);
 }
 
 impl SettledButForWhatIsSeen for RunningSystem<Pantry> {
     /// Waits for the follower "shelves" alone.
-    async fn settled_but_for_what_is_seen(&self) {
+    async fn settled_without_the_projection(&self) {
         let jars = self.jars.app.store();
         let last = jars.head().await.unwrap();
         let receipt = Receipt::at(jars.log_id(), last);
@@ -583,7 +583,7 @@ async fn what_a_follower_has_passed_over_in_memory_is_looked_at_again() {
         for _ in 0..5 {
             fill(&jars(&store), 1).await;
         }
-        running.settled_but_for_what_is_seen().await;
+        running.settled_without_the_projection().await;
         assert_eq!(shelf_of(&running).await, (5, 5), "{runner:?}");
     }
 }
@@ -700,7 +700,7 @@ async fn follower_accepts_a_restored_log_and_processes_what_is_new_in_it_once() 
                         .all(|accepted| accepted.to <= Position::new(1)),
                 "{accepted:?}"
             );
-            running.settled_but_for_what_is_seen().await;
+            running.settled_without_the_projection().await;
             assert_eq!(
                 shelf_of(&running).await,
                 (531, 9),
@@ -713,7 +713,7 @@ async fn follower_accepts_a_restored_log_and_processes_what_is_new_in_it_once() 
                 "there is nothing left to accept"
             );
             fill(&running.jars.app, 1_000).await;
-            running.settled_but_for_what_is_seen().await;
+            running.settled_without_the_projection().await;
             assert_eq!(shelf_of(&running).await, (1_531, 10), "{runner:?}");
             assert_shelves_agree(&running).await;
         }
@@ -721,7 +721,7 @@ async fn follower_accepts_a_restored_log_and_processes_what_is_new_in_it_once() 
 }
 
 #[tokio::test]
-async fn follower_that_keeps_nothing_of_a_restored_log_begins_anew() {
+async fn follower_that_keeps_nothing_of_a_restored_log_starts_again() {
     let (log, home, running) = pantry_that_went_back(Runner::inline(), 1).await;
     log.restore(&MemoryStore::new().backup());
     fill(&jars(&log), 100).await;
@@ -804,7 +804,7 @@ async fn position_beyond_the_restore_is_found_out_where_whole_slices_differ() {
     many_events(&jars(&log), jar, 15_000).await;
     let backup = log.backup();
     many_events(&jars(&log), Id::new(), 10_000).await;
-    running.settled_but_for_what_is_seen().await;
+    running.settled_without_the_projection().await;
     log.restore(&backup);
     many_events(&jars(&log), Id::new(), 12_000).await;
     let refused = why(accept(&running, 21_000).await);
@@ -817,7 +817,7 @@ async fn position_beyond_the_restore_is_found_out_where_whole_slices_differ() {
         (accepted[0].to.as_u64(), accepted[0].events),
         (15_000, 10_000)
     );
-    running.settled_but_for_what_is_seen().await;
+    running.settled_without_the_projection().await;
     assert_eq!(shelf_of(&running).await.1, 37_000);
     assert_shelves_agree(&running).await;
 }
@@ -866,7 +866,7 @@ async fn lost_events_that_are_parked_are_forgotten_and_kept_ones_stay_parked() {
 
     let accepted = accept(&running, 3).await.unwrap();
     assert_eq!((accepted[0].to.as_u64(), accepted[0].events), (3, 5));
-    running.settled_but_for_what_is_seen().await;
+    running.settled_without_the_projection().await;
     let parked = parking.list().await.unwrap();
     assert_eq!(parked.len(), 1, "{parked:?}");
     assert_eq!(
@@ -911,6 +911,6 @@ async fn other_process_goes_on_when_a_restored_log_was_accepted() {
         .await
         .expect("it goes on by itself");
     fill(&jars(&log), 1_000).await;
-    running.settled_but_for_what_is_seen().await;
+    running.settled_without_the_projection().await;
     assert_eq!(shelf_of(&running).await, (1_531, 10));
 }

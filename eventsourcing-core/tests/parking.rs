@@ -194,7 +194,7 @@ async fn a_bad_event_waits_and_so_do_those_behind_it_and_all_others_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_retry_deals_with_everything_that_waits_in_order() {
+async fn a_retry_processes_all_waiting_events_in_order() {
     for runner in [Runner::inline(), Runner::concurrent()] {
         let pantry = start(MemoryStore::new(), runner).await;
         let bad = with_a_bad_jar(&pantry).await;
@@ -374,7 +374,7 @@ async fn a_retry_stops_at_the_next_bad_event_and_what_came_before_stands() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_parked_survives_a_restart_and_waits_whatever_is_chosen_then() {
+async fn parked_events_survive_a_restart_and_wait_under_any_new_setting() {
     let store = Arc::new(MemoryStore::new());
     let clock = ManualClock::default();
     let builder = Pantry::builder(Arc::clone(&store))
@@ -404,7 +404,7 @@ async fn what_is_parked_survives_a_restart_and_waits_whatever_is_chosen_then() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_waits_for_an_event_hears_that_it_is_parked() {
+async fn a_wait_for_a_parked_event_reports_that_it_is_parked() {
     for runner in [Runner::inline(), Runner::concurrent()] {
         let store = Arc::new(MemoryStore::new());
         let pantry = start(Arc::clone(&store), runner).await;

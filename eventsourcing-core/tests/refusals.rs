@@ -101,7 +101,7 @@ async fn without_a_command_id_nothing_is_kept() {
 }
 
 #[tokio::test]
-async fn whoever_saves_in_a_refused_command_is_told_and_writes_nothing() {
+async fn a_save_in_a_rejected_command_fails_and_writes_nothing() {
     let app = app(MemoryStore::new());
     let id = jar(&app, 3).await;
     let other = jar(&app, 3).await;

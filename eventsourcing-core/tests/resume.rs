@@ -260,7 +260,7 @@ async fn one_that_has_not_stopped_is_left_alone_and_one_that_is_unknown_is_an_er
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_timer_that_failed_is_dealt_with_once() {
+async fn a_timer_that_failed_is_processed_once() {
     for runner in runners() {
         let clock = ManualClock::new();
         let builder = BellTower::builder(MemoryStore::new())

@@ -30,7 +30,7 @@ fn clones_of_ids_continue_one_row() {
 }
 
 #[test]
-fn clock_moves_only_when_told() {
+fn clock_moves_only_by_hand() {
     let (clock, same) = {
         let clock = ManualClock::new();
         (clock.clone(), clock)

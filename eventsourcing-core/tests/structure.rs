@@ -247,7 +247,7 @@ fn this_crate() -> Crate {
 }
 
 #[test]
-fn files_depend_on_each_other_in_no_circle() {
+fn dependencies_of_files_have_no_cycle() {
     let circle = this_crate().circle();
     let files = circle
         .iter()
@@ -278,7 +278,7 @@ fn reports_depend_on_the_contract_of_stores_alone() {
 }
 
 #[test]
-fn circles_are_found_through_what_is_handed_on() {
+fn cycles_are_found_through_re_exports() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("structure");
     std::fs::create_dir_all(folder.join("parts")).expect("a folder");
     let write = |file: &str, text: &str| std::fs::write(folder.join(file), text).expect("a file");

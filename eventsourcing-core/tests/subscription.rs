@@ -61,7 +61,7 @@ async fn begins_anywhere_and_leaves_out_what_is_not_wanted() {
 }
 
 #[tokio::test]
-async fn ends_only_when_told_to() {
+async fn ends_only_on_demand() {
     let store = MemoryStore::new();
     fill(&store, 1).await;
     let mut all = Subscription::new(store, LogQuery::after(Position::ZERO));
@@ -134,7 +134,7 @@ async fn a_slow_reader_is_not_flooded() {
 }
 
 #[tokio::test]
-async fn pages_hold_every_event_once_whatever_fails() {
+async fn pages_hold_every_event_once_despite_failures() {
     let memory = MemoryStore::new();
     fill(&memory, 50).await;
     for seed in 0..20 {

@@ -355,7 +355,7 @@ async fn the_definition_says_who_follows_whom() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dropped_save_does_not_stop_inline_followers_half_way() {
+async fn a_dropped_save_does_not_stop_inline_followers_midway() {
     let pantry = start(MemoryStore::new(), Runner::inline()).await;
     for round in 0..200 {
         let mut jar = Root::<Jar>::create(JarEvent::Filled { beans: 1 });
@@ -544,7 +544,7 @@ struct Moody {
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_wrote_can_wait_for_what_comes_of_it() {
+async fn a_writer_can_wait_for_the_consequences_of_its_append() {
     for runner in [
         Runner::inline(),
         Runner::concurrent(),

@@ -286,7 +286,7 @@ async fn what_a_timer_records_is_because_of_the_event_that_scheduled_it() {
 }
 
 #[tokio::test]
-async fn a_timer_that_cannot_be_dealt_with_stops_the_follower_visibly() {
+async fn a_timer_that_cannot_be_processed_stops_the_follower_visibly() {
     for (text, cause) in [
         ("fail", "the bell is broken"),
         ("panic", "panicked: what a noise"),
@@ -321,7 +321,7 @@ async fn a_timer_that_cannot_be_dealt_with_stops_the_follower_visibly() {
 }
 
 #[tokio::test]
-async fn a_mended_follower_goes_on_at_the_timer_where_it_stopped() {
+async fn a_fixed_follower_continues_at_the_timer_where_it_stopped() {
     let store = MemoryStore::new();
     let clock = ManualClock::new();
 
@@ -338,7 +338,7 @@ async fn a_mended_follower_goes_on_at_the_timer_where_it_stopped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_follower_that_retries_deals_with_the_timer_when_the_cause_has_passed() {
+async fn a_follower_that_retries_processes_the_timer_when_the_cause_is_gone() {
     let builder = BellTower::builder(MemoryStore::new()).with_on_failure("bells", OnFailure::Retry);
     let system = builder.start().await.unwrap();
     system.wishes.make("1", Timestamp::now(), "fail").await;

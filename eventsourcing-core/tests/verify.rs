@@ -239,7 +239,7 @@ async fn what_cannot_be_named_is_counted() {
 
 /// An added event may come from any place, so it is looked for in the whole log.
 #[tokio::test]
-async fn an_event_from_another_slice_that_came_besides_is_found() {
+async fn an_added_event_from_another_slice_is_found() {
     let store = store_with(11, 1_000).await;
     let events = log(&store).await;
     let event = &events[7];
@@ -265,7 +265,7 @@ async fn an_event_from_another_slice_that_came_besides_is_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_is_suspected_while_writers_and_followers_work() {
+async fn no_follower_is_suspected_while_writers_and_followers_work() {
     for partitions in [1, 3] {
         let store = MemoryStore::new();
         let start = || {

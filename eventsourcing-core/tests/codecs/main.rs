@@ -197,7 +197,7 @@ fn random_events_come_back_from_every_codec() {
 
 /// Pages, the log and upcasters work on JSON values, so all codecs must give the same ones.
 #[test]
-fn events_look_the_same_as_json_whatever_codec_wrote_them() {
+fn events_of_every_codec_are_the_same_json_values() {
     #[event]
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     struct Looked {

@@ -376,7 +376,7 @@ mod second {
 
 /// MessagePack has byte strings and numbers as keys, which a `Value` has not.
 #[tokio::test]
-async fn upcaster_takes_as_a_value_whatever_was_stored_by_either_codec() {
+async fn upcaster_gets_a_value_of_events_of_either_codec() {
     for codec in CODECS {
         let store = MemoryStore::new();
         let app = Application::new("chests", store.clone()).with_codec(codec);

@@ -52,12 +52,12 @@ mod undrawable {
 }
 
 #[test]
-fn what_cannot_be_drawn_is_asked_for() {
+fn examples_are_asked_for_if_no_value_can_be_generated() {
     let message = broken(|| Laws::<undrawable::Cave>::new().folding_never_panics());
     assert_says(
         &message,
         &[
-            "is not tested: no Entered could be drawn from its type",
+            "is not tested: no Entered could be generated from its type",
             "(not the password)",
             "`laws!(Cave, events = […])` with some `Entered`",
         ],

@@ -110,7 +110,7 @@ fn a_decision_that_lets_happen_what_the_fold_cannot_take_is_found() {
         &[
             "the code panicked: there are as many",
             "2 Taken {\"beans\":",
-            "let a decision refuse",
+            "let a decision reject",
         ],
     );
 }
@@ -126,7 +126,7 @@ fn a_decision_that_panics_is_found() {
         &message,
         &[
             "a decision was called, and the code panicked: attempt to subtract",
-            "let the decision refuse",
+            "let the decision reject",
         ],
     );
 }
@@ -154,7 +154,7 @@ fn decisions_that_never_decide_test_nothing() {
     assert_says(
         &message,
         &[
-            "is not tested: every decision of Jar refused",
+            "is not tested: every decision of Jar rejected",
             "events = […]",
         ],
     );

@@ -68,7 +68,7 @@ fn what_nothing_creates_tests_nothing() {
     assert_says(
         &message,
         &[
-            "is not tested: no event that was drawn creates a Wall",
+            "is not tested: no generated event creates a Wall",
             "`laws!(Wall, events = […])`",
         ],
     );

@@ -105,7 +105,7 @@ fn an_upcaster_that_fails_on_an_old_sample_is_found() {
         &[
             "Purse breaks the law that what is stored can be read: the sample of version 1 of PutIn, {\"amount\":\"5\"}, cannot \
              be read: event PutIn cannot be upcast from version 1 to version 2: the amount is not a number",
-            "let the upcaster or the split take whatever was ever stored",
+            "let the upcaster or the split accept every payload that was ever stored",
         ],
     );
     let message = broken(|| upcast::check([("Swapped", 1, json!({}))]));

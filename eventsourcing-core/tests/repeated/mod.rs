@@ -410,7 +410,7 @@ async fn a_dropped_attempt_gives_its_ids_back() {
 }
 
 #[tokio::test]
-async fn ids_that_were_drawn_before_are_not_drawn_again() {
+async fn ids_made_before_a_retry_are_not_made_again_in_it() {
     let app = app(MemoryStore::new());
     let command = app.command(CommandId::new());
     let before: Id<Jar> = command.new_id();

@@ -181,7 +181,7 @@ async fn a_receipt_is_waited_for_in_its_own_log() {
 }
 
 #[tokio::test]
-async fn a_receipt_of_a_log_that_nobody_knows_is_refused() {
+async fn a_receipt_of_an_unknown_log_is_refused() {
     let pantry = start(store(), Runner::concurrent()).await;
     let foreign = Receipt::at(LogId::new(), Position::new(1));
     let error = pantry

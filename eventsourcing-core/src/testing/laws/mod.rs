@@ -252,7 +252,7 @@ impl<A: Aggregate> Laws<A> {
         );
         assert!(
             world.decisions.is_empty() || decided.get() > 0,
-            "the law that {law} is not tested: every decision of {} refused whatever was drawn; give `events = […]` from \
+            "the law that {law} is not tested: every decision of {} rejected all arguments; give `events = […]` from \
              which they do not, or closures that take what they accept\n{seed}",
             A::NAME
         );
@@ -264,7 +264,7 @@ impl<A: Aggregate> Laws<A> {
             let learned = (decision.learn)(&mut events.learned, &mut seed.rng(number + 1));
             learned.map_err(|refusal| {
                 format!(
-                    "no arguments of decision {number} of {} could be drawn from their types, which refuse what they are \
+                    "no arguments of decision {number} of {} could be generated from their types, which refuse what they are \
                      given ({refusal}); write a closure that takes simpler ones",
                     A::NAME
                 )
