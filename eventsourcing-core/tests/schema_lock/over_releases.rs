@@ -27,7 +27,7 @@ mod second {
             note: Option<String>,
         }
 
-        /// From version 1 to version 2.
+        /// 1 → 2.
         fn credited_1_to_2(old: Credited1) -> Credited2 {
             Credited2 {
                 cents: old.amount.len() as i64,
