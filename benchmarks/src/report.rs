@@ -84,10 +84,10 @@ fn rate_row(lane: &Figures, trial: &TrialResults) -> String {
 
 fn latency_row(lane: &Figures) -> String {
     let Some(median) = lane.median() else {
-    return String::new();
+        return String::new();
     };
     let Some(slowest) = lane.median_slowest() else {
-    return String::new();
+        return String::new();
     };
     format!(
         "| {} | {} | {} | {} |\n",
