@@ -123,7 +123,7 @@ fn followers_go_on_in_a_log_that_was_restored_without_them() {
         let refused = bank.run(&["accept-restored", "activity", "--kept", &position]);
         let said = String::from_utf8_lossy(&refused.stderr).into_owned();
         assert!(
-            refused.status.code() == Some(2) && said.contains("built anew (rebuild)"),
+            refused.status.code() == Some(2) && said.contains("rebuild it"),
             "{said}"
         );
         let refused = bank.run(&["accept-restored", "ledger", "--kept", "1000"]);
