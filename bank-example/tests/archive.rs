@@ -17,7 +17,7 @@ use eventsourcing::archive::{export, import};
 use eventsourcing::sqlite::SqliteStore;
 use eventsourcing::store::{MemoryStore, Position};
 use eventsourcing::testing::{ManualClock, Seed};
-use eventsourcing::{Codec, Id, OnFailure, Runner, RunningSystem, Stores};
+use eventsourcing::{Codec, FollowerName, Id, OnFailure, Runner, RunningSystem, Stores};
 use jiff::Timestamp;
 use serde_json::Value;
 use support::{Place, assert_consistent, assert_transfers_ended, money, record_unreadable_event};
@@ -218,7 +218,7 @@ async fn a_bank_goes_round_through_files_and_every_store_and_goes_on() {
         assert_transfers_ended(&bank).await;
         let stream = parked.stream();
         for follower in ["ledger", "activity", "summaries"] {
-            let parking = bank.parking(follower).unwrap();
+            let parking = bank.parking(FollowerName::new(follower)).unwrap();
             assert_eq!(parking.list().await.unwrap().len(), 1, "{url}: {follower}");
             let edited = serde_json::json!({ "amount": "12.34" });
             assert!(

@@ -18,8 +18,8 @@ use bank_example::domain::{Money, ZERO};
 use eventsourcing::sql::SqlError;
 
 use eventsourcing::{
-    Application, ApplicationError, Id, OnFailure, Policy, ReadModel, RecordedEvent, RunningSystem,
-    SqlProjection, SqlReadModel, System, Table, Tx, UnitOfWork,
+    Application, ApplicationError, FollowerName, Id, OnFailure, Policy, ReadModel, RecordedEvent,
+    RunningSystem, SqlProjection, SqlReadModel, System, Table, Tx, UnitOfWork,
 };
 use serde_json::json;
 use support::{Place, money};
@@ -121,7 +121,7 @@ async fn start(place: &Place) -> RunningSystem<Bank> {
             .expect("a store"),
     );
     let builder = FOLLOWERS.iter().fold(builder, |builder, name| {
-        builder.with_on_failure(name, OnFailure::Park)
+        builder.with_on_failure(FollowerName::new(name), OnFailure::Park)
     });
     builder.start().await.expect("the bank starts")
 }
@@ -173,7 +173,7 @@ async fn one_bad_event_in_a_thousand_delays_nothing_else_and_a_retry_brings_equa
 
         for name in FOLLOWERS {
             let parked = bank
-                .parking(name)
+                .parking(FollowerName::new(name))
                 .expect("a follower")
                 .list()
                 .await
@@ -184,7 +184,10 @@ async fn one_bad_event_in_a_thousand_delays_nothing_else_and_a_retry_brings_equa
         }
         FIXED.store(true, Ordering::Relaxed);
         for name in FOLLOWERS {
-            let parking = bank.parking(name).expect("a follower").by("the test");
+            let parking = bank
+                .parking(FollowerName::new(name))
+                .expect("a follower")
+                .by("the test");
             for parked in parking.list().await.expect("an answer") {
                 let retried = parking.retry(&parked.stream).await.expect("an answer");
                 assert_eq!(
@@ -300,7 +303,7 @@ async fn verification_of_contents_knows_discarded_and_edited_events() {
             .expect("what is parked cannot be compared");
         assert!(unchecked.contains("parked"), "{unchecked}");
 
-        let parking = bank.parking("summaries").expect("a follower");
+        let parking = bank.parking(Bank::SUMMARIES).expect("a follower");
         parking
             .discard(&ids[0].stream(), "a test")
             .await

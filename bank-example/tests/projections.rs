@@ -298,10 +298,16 @@ async fn a_read_model_is_built_anew_beside_the_one_that_answers() {
             credit(&bank.accounts, alice, 300).await;
             bank.wait_until_caught_up().await.expect("it catches up");
             for round in 1..=3 {
-                let build = bank.rebuild("credits").await.expect("it begins");
+                let build = bank
+                    .rebuild(eventsourcing::ProjectionName::new("credits"))
+                    .await
+                    .expect("it begins");
                 build.finished().await.expect("it is shown");
                 assert!(matches!(build.progress().state, RebuildState::Live));
-                assert!(bank.build("credits").is_none());
+                assert!(
+                    bank.build(eventsourcing::ProjectionName::new("credits"))
+                        .is_none()
+                );
                 assert_eq!(
                     bank.credits.number(alice).await.expect("an answer"),
                     299 + round
@@ -330,7 +336,7 @@ async fn only_read_models_in_a_database_are_built_anew() {
     let stores = stores(&Place::all().remove(0)).await;
     let bank: RunningSystem<EventSourcedBank> = start(&stores, Runner::inline()).await;
     let refusal = bank
-        .rebuild("ledger")
+        .rebuild(eventsourcing::ProjectionName::new("ledger"))
         .await
         .expect_err("a policy")
         .to_string();
@@ -339,7 +345,7 @@ async fn only_read_models_in_a_database_are_built_anew() {
         "{refusal}"
     );
     let refusal = bank
-        .rebuild("nothing")
+        .rebuild(eventsourcing::ProjectionName::new("nothing"))
         .await
         .expect_err("no-such-follower")
         .to_string();
@@ -365,7 +371,7 @@ async fn a_store_without_a_database_says_what_to_do() {
     );
     let stores = stores(&Place::all().remove(0)).await;
     let refusal = Bank::builder(stores)
-        .with_partitions("credits", 4)
+        .with_partitions(eventsourcing::PolicyName::new("credits"), 4)
         .start()
         .await
         .expect_err("no partitions");
@@ -388,7 +394,7 @@ async fn a_later_version_takes_the_place_of_an_earlier_one_while_both_run() {
         assert_eq!(early.credits.number(alice).await.expect("an answer"), 500);
 
         let late: RunningSystem<LaterBank> = start(&stores, Runner::concurrent()).await;
-        if let Some(build) = late.build("credits") {
+        if let Some(build) = late.build(eventsourcing::ProjectionName::new("credits")) {
             build.finished().await.expect("it is shown");
         }
         assert_eq!(
@@ -495,7 +501,7 @@ async fn a_build_that_fails_says_so_and_the_old_version_answers() {
 
         let broken: RunningSystem<BrokenBank> = start(&stores, Runner::concurrent()).await;
         let build = broken
-            .rebuild("credits")
+            .rebuild(eventsourcing::ProjectionName::new("credits"))
             .await
             .expect("it joins the one under way");
         let failure = build.finished().await.expect_err("it fails").to_string();
@@ -619,7 +625,10 @@ async fn a_read_model_of_200_000_events_is_built_beside_live_writes_and_every_qu
             answers
         });
 
-        let build = bank.rebuild("credits").await.expect("it begins");
+        let build = bank
+            .rebuild(eventsourcing::ProjectionName::new("credits"))
+            .await
+            .expect("it begins");
         let mut shown = Vec::new();
         while matches!(build.progress().state, RebuildState::Building) {
             shown.push(build.progress());
@@ -676,7 +685,10 @@ async fn a_build_goes_on_where_it_stopped() {
         let ids = large_log(&stores, 20, 20_000).await;
         let bank: RunningSystem<Bank> = start(&stores, Runner::concurrent()).await;
         bank.wait_until_caught_up().await.expect("it catches up");
-        let build = bank.rebuild("credits").await.expect("it begins");
+        let build = bank
+            .rebuild(eventsourcing::ProjectionName::new("credits"))
+            .await
+            .expect("it begins");
         while build.progress().position == 0 {
             tokio::task::yield_now().await;
         }
@@ -684,16 +696,20 @@ async fn a_build_goes_on_where_it_stopped() {
         let is_interrupted = matches!(build.progress().state, RebuildState::Interrupted);
 
         let bank: RunningSystem<Bank> = Bank::builder(stores.clone())
-            .with_on_failure("credits", OnFailure::Retry)
+            .with_on_failure(
+                eventsourcing::FollowerName::new("credits"),
+                OnFailure::Retry,
+            )
             .start()
             .await
             .expect("a start");
         assert_eq!(
-            bank.build("credits").is_some(),
+            bank.build(eventsourcing::ProjectionName::new("credits"))
+                .is_some(),
             is_interrupted,
             "it goes on by itself"
         );
-        if let Some(build) = bank.build("credits") {
+        if let Some(build) = bank.build(eventsourcing::ProjectionName::new("credits")) {
             build.finished().await.expect("it is shown");
         }
         assert_eq!(bank.credits.number(ids[0]).await.expect("an answer"), 999);
@@ -727,7 +743,7 @@ async fn a_build_that_was_killed_goes_on() {
 
             let bank: RunningSystem<EventSourcedBank> =
                 start(&stores, Runner::concurrent().without_leases()).await;
-            let Some(build) = bank.build("summaries") else {
+            let Some(build) = bank.build(EventSourcedBank::SUMMARIES) else {
                 bank.stop().await.expect("it had not begun, or was shown");
                 continue;
             };

@@ -299,7 +299,9 @@ async fn snapshots_change_no_result() {
     let without = Box::pin(async {
         EventSourcedBank::builder(in_memory().await)
             .with_runner(Runner::inline())
-            .with_application("accounts", |app| app.with_snapshots::<Account>(never()))
+            .with_application(EventSourcedBank::ACCOUNTS, |app| {
+                app.with_snapshots::<Account>(never())
+            })
             .start()
             .await
             .expect("a start")

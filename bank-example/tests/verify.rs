@@ -314,7 +314,7 @@ async fn a_projection_that_drops_doubles_or_swaps_an_event_is_found_from_each_of
                 !bank.verify_contents().await.expect("an answer")[0].agrees(),
                 "verification changed nothing"
             );
-            bank.rebuild("tally")
+            bank.rebuild(TallyBank::TALLY)
                 .await
                 .expect("it begins")
                 .finished()
@@ -571,7 +571,7 @@ async fn a_read_model_of_which_another_version_answers_is_not_passed_over_in_sil
             "{contents}"
         );
 
-        late.rebuild("tally")
+        late.rebuild(LaterTallyBank::TALLY)
             .await
             .expect("it begins")
             .finished()

@@ -15,7 +15,7 @@ use bank_example::domain::transfer;
 use bank_example::stores;
 use bank_example::system::EventSourcedBank;
 use bank_example::web::{Password, Settings, State, router};
-use eventsourcing::{Application, OnFailure, Runner, RunningSystem};
+use eventsourcing::{Application, FollowerName, OnFailure, Runner, RunningSystem};
 use futures_util::StreamExt as _;
 use support::{
     Place, an_answer_before_its_transfer, append_missing, assert_consistent, money,
@@ -41,7 +41,7 @@ async fn start_as(place: &Place, settings: &Settings, transfers: OnFailure) -> (
     let builder = EventSourcedBank::builder(stores).with_runner(Runner::concurrent());
     let builder = builder
         .with_on_failure_default(OnFailure::Park)
-        .with_on_failure("transfers", transfers);
+        .with_on_failure(EventSourcedBank::TRANSFERS, transfers);
     let bank = Arc::new(builder.start().await.expect("the bank starts"));
     let router = router(State::new(Arc::clone(&bank)), settings);
     (bank, router)
@@ -417,7 +417,7 @@ async fn parked_events_are_shown_retried_and_discarded() {
                 .shows("All followers work, and nothing is parked.")
         );
         let records = bank
-            .parking("ledger")
+            .parking(EventSourcedBank::LEDGER)
             .expect("a follower")
             .records()
             .await
@@ -483,7 +483,7 @@ async fn a_parked_timer_is_shown_retried_and_discarded() {
             page.html
         );
         let records = bank
-            .parking("transfers")
+            .parking(EventSourcedBank::TRANSFERS)
             .expect("a follower")
             .timer_records()
             .await
@@ -1015,7 +1015,7 @@ async fn outdated_forms_of_other_pages_are_shown_again_where_they_stood() {
             "beside the event it was typed for"
         );
         assert_eq!(
-            bank.parking("ledger")
+            bank.parking(EventSourcedBank::LEDGER)
                 .expect("a follower")
                 .list()
                 .await
@@ -1153,7 +1153,7 @@ async fn a_follower_waits_for_a_newer_release_and_the_pages_say_so() {
         );
         for name in ["ledger", "activity", "summaries"] {
             assert!(
-                bank.parking(name)
+                bank.parking(FollowerName::new(name))
                     .expect("a follower")
                     .list()
                     .await

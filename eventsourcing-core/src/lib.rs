@@ -116,8 +116,8 @@ pub use projection::{Projection, ReadModel, SqlProjection, SqlReadModel, Table, 
 pub use retry::RetryPolicy;
 pub use store::{MemoryStore, Receipt, ReceiptKind};
 pub use system::{
-    Applications, DEFAULT_TIMEOUT, Definition, Follower, OnFailure, Runner, RunningSystem, Stores,
-    System, SystemBuilder, SystemError,
+    ApplicationName, Applications, DEFAULT_TIMEOUT, Definition, Follower, FollowerName, OnFailure,
+    PolicyName, ProjectionName, Runner, RunningSystem, Stores, System, SystemBuilder, SystemError,
 };
 
 #[cfg(feature = "derive")]

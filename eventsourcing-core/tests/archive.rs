@@ -130,7 +130,7 @@ async fn start(store: impl EventStore, partitions: u32) -> RunningSystem<Pantry>
     let builder = SystemBuilder::<Pantry>::new(store).with_runner(Runner::inline());
     let builder = builder
         .with_on_failure_default(OnFailure::Park)
-        .with_partitions("shelves", partitions);
+        .with_partitions(Pantry::SHELVES, partitions);
     builder.start().await.unwrap()
 }
 
@@ -146,7 +146,7 @@ async fn used_pantry(store: &MemoryStore, partitions: u32) {
         let jar = fill(&pantry, if beans % 10 == 3 { FAILS_ON } else { beans }).await;
         pantry.jars.app.update(jar, |jar| jar.add(1)).await.unwrap();
     }
-    let parking = pantry.parking("shelves").unwrap();
+    let parking = pantry.parking(Pantry::SHELVES).unwrap();
     let parked = parking.list().await.unwrap();
     assert_eq!(parked.len(), 4);
     parking
@@ -219,15 +219,20 @@ async fn policies_go_on_behind_the_same_event_with_what_they_have_parked() {
             "no event is processed again"
         );
         assert!(after.verify().await.unwrap().agrees());
-        let parked = before.parking("shelves").unwrap().list().await.unwrap();
-        let still = after.parking("shelves").unwrap();
+        let parked = before
+            .parking(Pantry::SHELVES)
+            .unwrap()
+            .list()
+            .await
+            .unwrap();
+        let still = after.parking(Pantry::SHELVES).unwrap();
 
         assert_eq!(still.list().await.unwrap(), parked);
         for pantry in [&before, &after] {
             let jar = Id::<Jar>::from_uuid(parked[0].stream.id);
             let edited = serde_json::json!({ "beans": 5 });
             pantry
-                .parking("shelves")
+                .parking(Pantry::SHELVES)
                 .unwrap()
                 .retry_edited(&jar.stream(), edited)
                 .await
@@ -299,7 +304,8 @@ async fn an_import_that_stops_anywhere_goes_on_and_nothing_starts_meanwhile() {
         );
         let is_finished = nth == appends && fault == Fault::LostReply;
         if !is_finished {
-            let builder = SystemBuilder::<Pantry>::new(other.clone()).with_partitions("shelves", 3);
+            let builder =
+                SystemBuilder::<Pantry>::new(other.clone()).with_partitions(Pantry::SHELVES, 3);
             let Err(SystemError::Invalid { reason }) = builder.start().await else {
                 panic!("it starts after {nth}")
             };
@@ -486,7 +492,7 @@ async fn rejections_that_were_kept_and_commands_that_recorded_nothing_are_answer
     for receipt in other.receipts(None, 9).await.unwrap() {
         assert_eq!(receipt.log, other.log_id());
         pantry
-            .wait_for(&receipt, "shelves", std::time::Duration::from_secs(9))
+            .wait_for(&receipt, Pantry::SHELVES, std::time::Duration::from_secs(9))
             .await
             .unwrap();
     }

@@ -332,7 +332,7 @@ async fn what_is_nested_ten_thousand_levels_deep_is_refused_and_ends_no_process(
         }
         let builder = Wood::builder(store.clone()).with_runner(runner);
         let wood = builder
-            .with_on_failure("painter", OnFailure::Park)
+            .with_on_failure(Wood::PAINTER, OnFailure::Park)
             .start()
             .await
             .unwrap();
@@ -341,7 +341,7 @@ async fn what_is_nested_ten_thousand_levels_deep_is_refused_and_ends_no_process(
         });
         wood.trees.app.save(&mut tree).await.unwrap();
         wood.wait_until_caught_up().await.unwrap();
-        let parked = wood.parking("painter").unwrap().list().await.unwrap();
+        let parked = wood.parking(Wood::PAINTER).unwrap().list().await.unwrap();
         assert_eq!(
             parked.len(),
             deep.len(),

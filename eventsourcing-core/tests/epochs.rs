@@ -413,7 +413,10 @@ async fn follower_of_another_stores_log_stops_where_that_log_went_back() {
                 stopped(&running, "shelves").await.is_some()
                     && !running.health().await.unwrap().is_healthy()
             );
-            assert!(running.resume("shelves").await.unwrap(), "it had stopped");
+            assert!(
+                running.resume(Pantry::SHELVES).await.unwrap(),
+                "it had stopped"
+            );
         }
         drop(running);
         let running = pantry(&log, &home, Runner::inline(), on_failure).await;
@@ -478,7 +481,9 @@ impl SettledButForWhatIsSeen for RunningSystem<Pantry> {
         let jars = self.jars.app.store();
         let last = jars.head().await.unwrap();
         let receipt = Receipt::at(jars.log_id(), last);
-        self.wait_for(&receipt, "shelves", SOON).await.unwrap();
+        self.wait_for(&receipt, Pantry::SHELVES, SOON)
+            .await
+            .unwrap();
     }
 }
 
@@ -603,7 +608,7 @@ async fn wait_for_a_receipt_that_the_log_has_lost_ends_and_says_so() {
             .await
             .unwrap();
         store.restore(&backup);
-        let waited = running.wait_for(&lost, "shelves", SOON).await;
+        let waited = running.wait_for(&lost, Pantry::SHELVES, SOON).await;
         let Err(SystemError::Store(StoreError::LogWentBack { position, end, .. })) = &waited else {
             panic!("{runner:?}: {waited:?}");
         };
@@ -617,7 +622,7 @@ async fn wait_for_a_receipt_that_the_log_has_lost_ends_and_says_so() {
             .update(jar, |jar| jar.add(5))
             .await
             .unwrap();
-        running.wait_for(&new, "shelves", SOON).await.unwrap();
+        running.wait_for(&new, Pantry::SHELVES, SOON).await.unwrap();
         assert_eq!(shelf_of(&running).await, (6, 2));
     }
 }
@@ -632,7 +637,7 @@ async fn pantry_that_went_back(
     let stores = Stores::shared(log.clone()).with("shelves", home.clone());
     let builder = Pantry::builder(stores)
         .with_runner(runner)
-        .with_partitions("shelves", partitions);
+        .with_partitions(Pantry::SHELVES, partitions);
     let running = builder.start().await.unwrap();
     fill(&running.jars.app, 1).await;
     let backup = log.backup();
@@ -649,7 +654,7 @@ async fn accept(
     kept: u64,
 ) -> Result<Vec<AcceptedLog>, SystemError> {
     running
-        .accept_restored_log("shelves", Position::new(kept))
+        .accept_restored_log(Pantry::SHELVES, Position::new(kept))
         .await
 }
 
@@ -763,12 +768,17 @@ async fn restored_log_is_accepted_only_where_that_leaves_nothing_out() {
     assert!(why(accept(&running, 4).await).contains("follower shelves is at position 4"));
     assert!(why(accept(&running, 7).await).contains("the log ends at position 6"));
     assert!(
-        why(running.accept_restored_log("seen", Position::new(1)).await)
-            .contains("start the system again")
+        why(running
+            .accept_restored_log(Pantry::SEEN, Position::new(1))
+            .await)
+        .contains("start the system again")
     );
     assert!(
         why(running
-            .accept_restored_log("cellar", Position::new(1))
+            .accept_restored_log(
+                eventsourcing_core::FollowerName::new("cellar"),
+                Position::new(1)
+            )
             .await)
         .contains("no follower \"cellar\"")
     );
@@ -849,7 +859,7 @@ async fn lost_events_that_are_parked_are_forgotten_and_kept_ones_stay_parked() {
     let lost = fill(app, FAILS_ON).await;
     add(app, lost, 4).await;
     add(app, fine, 6).await;
-    let parking = running.parking("shelves").unwrap();
+    let parking = running.parking(Pantry::SHELVES).unwrap();
     let parked = parking.list().await.unwrap();
     assert_eq!(parked.len(), 2);
     let given_up = parked

@@ -55,7 +55,7 @@ struct Pantry {
 async fn start(store: impl EventStore, engine: &Arc<Mutex<Engine>>) -> RunningSystem<Pantry> {
     let builder = Pantry::builder(store).with_runner(Runner::inline());
     builder
-        .with_projection("search", Search(Arc::clone(engine)))
+        .with_projection(Pantry::SEARCH, Search(Arc::clone(engine)))
         .start()
         .await
         .unwrap()
@@ -144,7 +144,7 @@ fn what_is_sent_twice_has_the_position_it_had_and_nothing_is_left_out() {
 async fn work(store: FaultyStore<Arc<MemoryStore>>, engine: &Arc<Mutex<Engine>>) {
     let builder = Pantry::builder(store).with_runner(Runner::inline());
     let Ok(pantry) = builder
-        .with_projection("search", Search(Arc::clone(engine)))
+        .with_projection(Pantry::SEARCH, Search(Arc::clone(engine)))
         .start()
         .await
     else {
@@ -178,7 +178,7 @@ async fn what_is_not_handed_over_is_asked_for() {
         missing.contains("hand it over: builder(…).with_projection(\"search\", …)"),
         "{missing}"
     );
-    let other_type = refused(builder().with_projection("search", 7)).await;
+    let other_type = refused(builder().with_projection(Pantry::SEARCH, 7)).await;
     assert!(
         other_type.contains("another type than the system declares"),
         "{other_type}"
@@ -186,8 +186,8 @@ async fn what_is_not_handed_over_is_asked_for() {
     let search = || Search(Arc::default());
     let unknown = refused(
         builder()
-            .with_projection("search", search())
-            .with_projection("reserch", search()),
+            .with_projection(Pantry::SEARCH, search())
+            .with_projection(eventsourcing_core::ProjectionName::new("reserch"), search()),
     )
     .await;
     assert!(

@@ -353,12 +353,12 @@ async fn an_event_is_parked_with_all_its_parts() {
     let id = old_jar(&store).await;
     let builder = Pantry::builder(store.clone()).with_runner(Runner::inline());
     let pantry = builder
-        .with_on_failure("list", OnFailure::Park)
+        .with_on_failure(Pantry::LIST, OnFailure::Park)
         .start()
         .await
         .unwrap();
     pantry.wait_until_caught_up().await.unwrap();
-    let parked = pantry.parking("list").unwrap().list().await.unwrap();
+    let parked = pantry.parking(Pantry::LIST).unwrap().list().await.unwrap();
     assert_eq!(
         parked
             .iter()
@@ -367,7 +367,7 @@ async fn an_event_is_parked_with_all_its_parts() {
         [Version::new(4)]
     );
     pantry
-        .parking("list")
+        .parking(Pantry::LIST)
         .unwrap()
         .retry(&id.stream())
         .await

@@ -104,8 +104,8 @@ async fn assert_accounted_for(pantry: &RunningSystem<Pantry>) {
 async fn start(store: impl EventStore, runner: Runner) -> RunningSystem<Pantry> {
     let builder = Pantry::builder(store).with_runner(runner);
     builder
-        .with_on_failure("counter", OnFailure::Park)
-        .with_on_failure("list", OnFailure::Park)
+        .with_on_failure(Pantry::COUNTER, OnFailure::Park)
+        .with_on_failure(Pantry::LIST, OnFailure::Park)
         .start()
         .await
         .unwrap()
@@ -172,7 +172,12 @@ async fn a_bad_event_waits_and_so_do_those_behind_it_and_all_others_go_on() {
             );
             assert_eq!((follower.parked, follower.lag), (1, 0), "{follower:?}");
         }
-        let parked = pantry.parking("counter").unwrap().list().await.unwrap();
+        let parked = pantry
+            .parking(Pantry::COUNTER)
+            .unwrap()
+            .list()
+            .await
+            .unwrap();
         let [parked] = &parked[..] else {
             panic!("{parked:?}")
         };
@@ -199,7 +204,7 @@ async fn a_retry_processes_all_waiting_events_in_order() {
         let pantry = start(MemoryStore::new(), runner).await;
         let bad = with_a_bad_jar(&pantry).await;
         pantry.wait_until_caught_up().await.unwrap();
-        let parking = pantry.parking("counter").unwrap().by("ann");
+        let parking = pantry.parking(Pantry::COUNTER).unwrap().by("ann");
 
         let again = parking.retry(&stream(bad)).await.unwrap();
         assert_eq!(again.events, 0);
@@ -246,7 +251,7 @@ async fn a_retry_processes_all_waiting_events_in_order() {
 
         pantry.list.1.store(true, Ordering::Relaxed);
         pantry
-            .parking("list")
+            .parking(Pantry::LIST)
             .unwrap()
             .retry(&stream(bad))
             .await
@@ -268,7 +273,7 @@ async fn a_retry_processes_all_waiting_events_in_order() {
 async fn an_event_can_be_edited_into_a_retry_and_the_log_stays_as_it_is() {
     let pantry = start(MemoryStore::new(), Runner::inline()).await;
     let bad = with_a_bad_jar(&pantry).await;
-    let parking = pantry.parking("counter").unwrap();
+    let parking = pantry.parking(Pantry::COUNTER).unwrap();
     let deep = (0..200).fold(json!(12), |inner, _| json!([inner]));
     let refused = parking
         .retry_edited(&stream(bad), deep)
@@ -308,7 +313,7 @@ async fn an_event_can_be_edited_into_a_retry_and_the_log_stays_as_it_is() {
 async fn an_event_can_be_given_up_for_a_reason() {
     let pantry = start(MemoryStore::new(), Runner::inline()).await;
     let bad = with_a_bad_jar(&pantry).await;
-    let parking = pantry.parking("counter").unwrap();
+    let parking = pantry.parking(Pantry::COUNTER).unwrap();
     let refused = parking
         .discard(&stream(bad), " ")
         .await
@@ -355,7 +360,7 @@ async fn a_retry_stops_at_the_next_bad_event_and_what_came_before_stands() {
     for beans in [1, 2, 13, 3] {
         add(&pantry, bad, beans).await;
     }
-    let parking = pantry.parking("counter").unwrap();
+    let parking = pantry.parking(Pantry::COUNTER).unwrap();
     let retried = parking
         .retry_edited(&stream(bad), json!({ "beans": 0 }))
         .await
@@ -381,7 +386,7 @@ async fn parked_events_survive_a_restart_and_wait_under_any_new_setting() {
         .with_runner(Runner::inline())
         .with_clock(clock);
     let pantry: RunningSystem<Pantry> = builder
-        .with_on_failure("counter", OnFailure::Park)
+        .with_on_failure(Pantry::COUNTER, OnFailure::Park)
         .start()
         .await
         .unwrap();
@@ -396,7 +401,7 @@ async fn parked_events_survive_a_restart_and_wait_under_any_new_setting() {
     add(&pantry, bad, 1).await;
     fill(&pantry, 2).await;
     assert_eq!(counted(&pantry).await, [2]);
-    let parking = pantry.parking("counter").unwrap();
+    let parking = pantry.parking(Pantry::COUNTER).unwrap();
     assert_eq!(parking.list().await.unwrap()[0].waiting, 1);
     pantry.counter.fixed.store(true, Ordering::Relaxed);
     assert_eq!(parking.retry(&stream(bad)).await.unwrap().events, 2);
@@ -413,7 +418,7 @@ async fn a_wait_for_a_parked_event_reports_that_it_is_parked() {
         let receipt = add(&pantry, bad, 1).await;
         for pantry in [&pantry, &onlooker] {
             let error = pantry
-                .wait_for(&receipt, "counter", Duration::from_secs(20))
+                .wait_for(&receipt, Pantry::COUNTER, Duration::from_secs(20))
                 .await
                 .unwrap_err();
             assert!(matches!(error, SystemError::Parked { .. }), "{error}");
@@ -427,7 +432,7 @@ async fn a_wait_for_a_parked_event_reports_that_it_is_parked() {
         let good = fill(&pantry, 1).await;
         let receipt = add(&pantry, good, 1).await;
         pantry
-            .wait_for(&receipt, "counter", Duration::from_secs(20))
+            .wait_for(&receipt, Pantry::COUNTER, Duration::from_secs(20))
             .await
             .unwrap();
     }
@@ -441,7 +446,7 @@ async fn a_follower_that_a_retry_has_set_back_passes_again_over_what_it_does_not
     // The events of the counter are at the end of the log; the list skips them without writing a step.
     pantry.list.1.store(true, Ordering::Relaxed);
     pantry
-        .parking("list")
+        .parking(Pantry::LIST)
         .unwrap()
         .retry(&stream(bad))
         .await
@@ -478,7 +483,7 @@ async fn a_retry_gets_through_while_another_process_runs_the_follower() {
     other.counter.fixed.store(true, Ordering::Relaxed);
     tokio::time::sleep(Duration::from_millis(50)).await;
     let retried = other
-        .parking("counter")
+        .parking(Pantry::COUNTER)
         .unwrap()
         .retry(&stream(bad))
         .await
@@ -520,7 +525,10 @@ async fn a_follower_that_parks_everything_stops() {
 #[tokio::test]
 async fn only_followers_have_parked_events() {
     let pantry = start(MemoryStore::new(), Runner::inline()).await;
-    let unknown = pantry.parking("jars").unwrap_err().to_string();
+    let unknown = pantry
+        .parking(eventsourcing_core::FollowerName::new("jars"))
+        .unwrap_err()
+        .to_string();
     assert!(
         unknown.contains("no follower \"jars\"; it has counter, list"),
         "{unknown}"

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use domain::{FixedPantry, Jar, JarEvent, NotEnough, Shelf, ShelfEvent, shelf};
 use eventsourcing_core::store::{LogQuery, MemoryStore, Position, Version};
-use eventsourcing_core::{Id, Runner, RunningSystem, SystemBuilder, SystemError};
+use eventsourcing_core::{Id, PolicyName, Runner, RunningSystem, SystemBuilder, SystemError};
 
 const LEASE: Duration = Duration::from_millis(600);
 const PARTITIONS: u32 = 4;
@@ -17,7 +17,7 @@ fn builder(store: &MemoryStore, partitions: u32) -> SystemBuilder<FixedPantry> {
     let runner = Runner::concurrent().with_leases(LEASE);
     SystemBuilder::new(store.clone())
         .with_runner(runner)
-        .with_partitions("shelves", partitions)
+        .with_partitions(PolicyName::new("shelves"), partitions)
 }
 
 async fn start(store: &MemoryStore) -> RunningSystem<FixedPantry> {

@@ -14,8 +14,8 @@ use eventsourcing_core::store::{EventStore, LogQuery, MemoryStore, Position};
 use eventsourcing_core::system::FollowerHealth;
 use eventsourcing_core::testing::ManualClock;
 use eventsourcing_core::{
-    Application, ApplicationError, Id, OnFailure, Policy, RecordedEvent, Runner, RunningSystem,
-    Stores, System, SystemBuilder, SystemError, UnitOfWork,
+    Application, ApplicationError, FollowerName, Id, OnFailure, Policy, RecordedEvent, Runner,
+    RunningSystem, Stores, System, SystemBuilder, SystemError, UnitOfWork,
 };
 use manual_time::{BellTower, second, texts};
 
@@ -169,7 +169,9 @@ async fn a_follower_goes_on_where_it_has_stopped() {
 
             pantry.cheer_up();
             assert!(
-                within_seconds(pantry.resume("shelves")).await.unwrap(),
+                within_seconds(pantry.resume(Pantry::SHELVES))
+                    .await
+                    .unwrap(),
                 "it had stopped"
             );
             within_seconds(pantry.wait_until_caught_up()).await.unwrap();
@@ -209,7 +211,7 @@ async fn one_that_fails_again_stops_again_and_says_why() {
         assert_eq!(before.0, "mood 7");
         for mood in [8, PANICKY, 9] {
             pantry.set_mood(mood);
-            assert!(pantry.resume("shelves").await.unwrap());
+            assert!(pantry.resume(Pantry::SHELVES).await.unwrap());
             let (cause, position) = stopped(&pantry).await;
             assert!(cause.ends_with(&format!("mood {mood}")), "{cause}");
             assert_eq!(position, before.1, "before the same event");
@@ -228,13 +230,13 @@ async fn one_that_has_not_stopped_is_left_alone_and_one_that_is_unknown_is_an_er
     for runner in runners() {
         let builder = Pantry::builder(MemoryStore::new()).with_runner(runner);
         let pantry = builder
-            .with_on_failure("shelves", OnFailure::Retry)
+            .with_on_failure(Pantry::SHELVES, OnFailure::Retry)
             .start()
             .await
             .unwrap();
         pantry.fill(1).await;
         within_seconds(pantry.wait_until_caught_up()).await.unwrap();
-        assert!(!pantry.resume("shelves").await.unwrap());
+        assert!(!pantry.resume(Pantry::SHELVES).await.unwrap());
         assert_eq!(
             (
                 pantry.on_the_shelf().await,
@@ -245,10 +247,10 @@ async fn one_that_has_not_stopped_is_left_alone_and_one_that_is_unknown_is_an_er
         pantry.fill(FAILS_ON).await;
         until_states(&pantry, &["retrying"]).await;
         assert!(
-            !pantry.resume("shelves").await.unwrap(),
+            !pantry.resume(Pantry::SHELVES).await.unwrap(),
             "it tries again by itself"
         );
-        let unknown = pantry.resume("shelf").await.unwrap_err();
+        let unknown = pantry.resume(FollowerName::new("shelf")).await.unwrap_err();
         assert!(matches!(unknown, SystemError::Invalid { .. }));
         assert_eq!(
             unknown.to_string(),
@@ -271,14 +273,14 @@ async fn a_timer_that_failed_is_processed_once() {
         system.wishes.make("good", second(2), "then").await;
         clock.set(second(5));
         assert_eq!(stopped(&system).await.0, "the bell is broken");
-        assert!(system.resume("bells").await.unwrap());
+        assert!(system.resume(BellTower::BELLS).await.unwrap());
         assert_eq!(
             stopped(&system).await.0,
             "the bell is broken",
             "it still is"
         );
         system.bells.is_mended.store(true, Ordering::SeqCst);
-        assert!(system.resume("bells").await.unwrap());
+        assert!(system.resume(BellTower::BELLS).await.unwrap());
         within_seconds(system.wait_until_caught_up()).await.unwrap();
         assert_eq!(texts(&system.bells.app).await, ["fail first", "then"]);
         within_seconds(system.stop()).await.unwrap();
@@ -303,7 +305,7 @@ async fn waits_during_retries_never_report_success() {
             })
             .collect();
         while !waiters.iter().all(tokio::task::JoinHandle::is_finished) {
-            pantry.resume("shelves").await.unwrap();
+            pantry.resume(Pantry::SHELVES).await.unwrap();
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         for waiter in waiters {
@@ -315,7 +317,7 @@ async fn waits_during_retries_never_report_success() {
             let pantry = Arc::clone(&pantry);
             tokio::spawn(async move { while pantry.wait_until_caught_up().await.is_err() {} })
         };
-        assert!(pantry.resume("shelves").await.unwrap());
+        assert!(pantry.resume(Pantry::SHELVES).await.unwrap());
         within_seconds(waiting).await.unwrap();
         assert_eq!(pantry.on_the_shelf().await, (i64::from(FAILS_ON), 1));
     }
@@ -330,7 +332,7 @@ async fn many_who_resume_it_at_once_do_no_harm() {
                 let pantry = Arc::clone(&pantry);
                 tokio::spawn(async move {
                     for _ in 0..100 {
-                        pantry.resume("shelves").await.unwrap();
+                        pantry.resume(Pantry::SHELVES).await.unwrap();
                         tokio::task::yield_now().await;
                     }
                 })
@@ -348,7 +350,7 @@ async fn many_who_resume_it_at_once_do_no_harm() {
         pantry.cheer_up();
         // A step that began in another mood may still stop the follower.
         within_seconds(async {
-            while pantry.resume("shelves").await.unwrap()
+            while pantry.resume(Pantry::SHELVES).await.unwrap()
                 || pantry.wait_until_caught_up().await.is_err()
             {}
         })
@@ -375,7 +377,7 @@ async fn a_system_stops_while_its_followers_are_resumed() {
                     let pantry = Arc::clone(&pantry);
                     tokio::spawn(async move {
                         loop {
-                            pantry.resume("shelves").await.unwrap();
+                            pantry.resume(Pantry::SHELVES).await.unwrap();
                             tokio::task::yield_now().await;
                         }
                     })
@@ -391,7 +393,7 @@ async fn a_system_stops_while_its_followers_are_resumed() {
                 assert!(resumer.await.unwrap_err().is_cancelled());
             }
             let pantry = Arc::into_inner(pantry).expect("the tasks have ended");
-            pantry.resume("shelves").await.unwrap();
+            pantry.resume(Pantry::SHELVES).await.unwrap();
             match within_seconds(pantry.stop()).await {
                 Ok(()) => {}
                 Err(SystemError::FollowerStopped(failure)) => assert_eq!(failure.cause, "mood 7"),
@@ -402,7 +404,7 @@ async fn a_system_stops_while_its_followers_are_resumed() {
             // It may have read the event in its former mood, and stop at it only now.
             within_seconds(async {
                 while pantry.wait_until_caught_up().await.is_err() {
-                    pantry.resume("shelves").await.unwrap();
+                    pantry.resume(Pantry::SHELVES).await.unwrap();
                 }
             })
             .await;
@@ -423,7 +425,7 @@ async fn under_leases_one_process_runs_it_again_and_the_other_stands_by() {
     for pantry in [&one, &two] {
         until_states(pantry, &["stopped"]).await;
     }
-    assert!(two.resume("shelves").await.unwrap());
+    assert!(two.resume(Pantry::SHELVES).await.unwrap());
     until_states(&two, &["stopped"]).await;
     assert_eq!(
         first(&one).await.state.to_string(),
@@ -431,11 +433,11 @@ async fn under_leases_one_process_runs_it_again_and_the_other_stands_by() {
         "another process is not waited for"
     );
     two.cheer_up();
-    assert!(two.resume("shelves").await.unwrap());
+    assert!(two.resume(Pantry::SHELVES).await.unwrap());
     within_seconds(two.wait_until_caught_up()).await.unwrap();
     until_states(&two, &["running"]).await;
     // The follower has moved on meanwhile, so it does not matter that this process could not process the event.
-    assert!(one.resume("shelves").await.unwrap());
+    assert!(one.resume(Pantry::SHELVES).await.unwrap());
     within_seconds(one.wait_until_caught_up()).await.unwrap();
     until_states(&one, &["standing by"]).await;
     assert_eq!(one.on_the_shelf().await, (i64::from(FAILS_ON) + 1, 2));
@@ -453,7 +455,11 @@ async fn partitions_that_have_stopped_go_on_and_stay_shared() {
     let start = async || {
         let builder = SystemBuilder::<Pantry>::new(store.clone())
             .with_runner(Runner::concurrent().with_leases(LEASE));
-        builder.with_partitions("shelves", 4).start().await.unwrap()
+        builder
+            .with_partitions(Pantry::SHELVES, 4)
+            .start()
+            .await
+            .unwrap()
     };
     let one = start().await;
     let two = start().await;
@@ -480,13 +486,13 @@ async fn partitions_that_have_stopped_go_on_and_stay_shared() {
     one.cheer_up();
     two.cheer_up();
     for pantry in [&one, &two] {
-        pantry.resume("shelves").await.unwrap();
+        pantry.resume(Pantry::SHELVES).await.unwrap();
     }
     let all = (40 * (i64::from(FAILS_ON) + 1), 80);
     within_seconds(async {
         while one.on_the_shelf().await != all {
-            one.resume("shelves").await.unwrap();
-            two.resume("shelves").await.unwrap();
+            one.resume(Pantry::SHELVES).await.unwrap();
+            two.resume(Pantry::SHELVES).await.unwrap();
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     })
@@ -528,7 +534,7 @@ async fn a_follower_on_a_log_of_its_own_goes_on_too() {
         pantry.fill(1).await;
         stopped(&pantry).await;
         pantry.cheer_up();
-        assert!(pantry.resume("shelves").await.unwrap());
+        assert!(pantry.resume(Pantry::SHELVES).await.unwrap());
         within_seconds(pantry.wait_until_caught_up()).await.unwrap();
         assert_eq!(pantry.on_the_shelf().await, (i64::from(FAILS_ON) + 1, 2));
         let shelf = pantry

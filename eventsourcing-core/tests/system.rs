@@ -323,8 +323,8 @@ async fn names_of_applications_are_checked_at_the_start() {
         error.contains("\"shelfs\"") && error.contains("jars, shelves"),
         "{error}"
     );
-    let builder =
-        SystemBuilder::<Pantry>::new(MemoryStore::new()).with_application("jar", |app| app);
+    let builder = SystemBuilder::<Pantry>::new(MemoryStore::new())
+        .with_application(eventsourcing_core::ApplicationName::new("jar"), |app| app);
     assert!(builder.start().await.is_err());
 }
 
@@ -332,7 +332,7 @@ async fn names_of_applications_are_checked_at_the_start() {
 async fn an_application_of_a_system_can_be_configured() {
     let builder = Pantry::builder(MemoryStore::new()).with_runner(Runner::inline());
     let pantry = builder
-        .with_application("jars", |app| app.with_snapshots::<Jar>(never()))
+        .with_application(Pantry::JARS, |app| app.with_snapshots::<Jar>(never()))
         .start()
         .await
         .unwrap();
@@ -479,7 +479,7 @@ async fn a_failure_that_passes_is_retried_and_visible_meanwhile() {
     for runner in [Runner::inline(), Runner::concurrent()] {
         let builder = Moody::builder(MemoryStore::new()).with_runner(runner);
         let moody = builder
-            .with_on_failure("mood", OnFailure::Retry)
+            .with_on_failure(Moody::MOOD, OnFailure::Retry)
             .start()
             .await
             .unwrap();
@@ -558,16 +558,24 @@ async fn a_writer_can_wait_for_the_consequences_of_its_append() {
             let mut jar = Root::<Jar>::create(JarEvent::Filled { beans: 1 });
             let receipt = ours.jars.app.save(&mut jar).await.unwrap();
             for pantry in [&ours, &others] {
-                pantry.wait_for(&receipt, "shelves", TIMEOUT).await.unwrap();
+                pantry
+                    .wait_for(&receipt, Pantry::SHELVES, TIMEOUT)
+                    .await
+                    .unwrap();
                 assert_eq!(on_the_shelf(pantry).await, (round, round as u64));
-                pantry.wait_for(&receipt, "seen", TIMEOUT).await.unwrap();
+                pantry
+                    .wait_for(&receipt, Pantry::SEEN, TIMEOUT)
+                    .await
+                    .unwrap();
                 assert!(pantry.seen.0.lock().unwrap().contains(&receipt.position));
             }
         }
         // Events that it does not need count as processed, too.
         let mut shelf = Root::<Shelf>::create(ShelfEvent::Built);
         let receipt = ours.shelves.app.save(&mut shelf).await.unwrap();
-        ours.wait_for(&receipt, "shelves", TIMEOUT).await.unwrap();
+        ours.wait_for(&receipt, Pantry::SHELVES, TIMEOUT)
+            .await
+            .unwrap();
     }
 }
 
@@ -577,7 +585,7 @@ async fn waiting_for_a_follower_ends_in_any_case() {
     let unknown = pantry
         .wait_for(
             &Receipt::at(LogId::UNKNOWN, Position::ZERO),
-            "shelf",
+            eventsourcing_core::FollowerName::new("shelf"),
             TIMEOUT,
         )
         .await;
@@ -589,18 +597,19 @@ async fn waiting_for_a_follower_ends_in_any_case() {
     );
     let mut bad = Root::<Jar>::create(JarEvent::Filled { beans: FAILS_ON });
     let receipt = pantry.jars.app.save(&mut bad).await.unwrap();
-    let stopped = pantry.wait_for(&receipt, "shelves", TIMEOUT).await;
+    let stopped = pantry.wait_for(&receipt, Pantry::SHELVES, TIMEOUT).await;
     assert!(
         matches!(stopped, Err(SystemError::FollowerStopped(_))),
         "{stopped:?}"
     );
 
-    let builder = Pantry::builder(MemoryStore::new()).with_on_failure("shelves", OnFailure::Retry);
+    let builder =
+        Pantry::builder(MemoryStore::new()).with_on_failure(Pantry::SHELVES, OnFailure::Retry);
     let pantry = builder.start().await.unwrap();
     let mut bad = Root::<Jar>::create(JarEvent::Filled { beans: FAILS_ON });
     let receipt = pantry.jars.app.save(&mut bad).await.unwrap();
     let late = pantry
-        .wait_for(&receipt, "shelves", Duration::from_millis(50))
+        .wait_for(&receipt, Pantry::SHELVES, Duration::from_millis(50))
         .await;
     assert!(
         matches!(late, Err(SystemError::TimedOut { position, .. }) if position == receipt.position),
@@ -619,7 +628,7 @@ async fn a_receipt_of_one_log_is_enough_for_a_follower_of_several() {
         receipt = Some(pantry.jars.app.save(&mut jar).await.unwrap());
     }
     pantry
-        .wait_for(&receipt.unwrap(), "seen", TIMEOUT)
+        .wait_for(&receipt.unwrap(), Pantry::SEEN, TIMEOUT)
         .await
         .unwrap();
     assert!(pantry.seen.0.lock().unwrap().len() >= 10);

@@ -339,7 +339,8 @@ async fn a_fixed_follower_continues_at_the_timer_where_it_stopped() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_follower_that_retries_processes_the_timer_when_the_cause_is_gone() {
-    let builder = BellTower::builder(MemoryStore::new()).with_on_failure("bells", OnFailure::Retry);
+    let builder =
+        BellTower::builder(MemoryStore::new()).with_on_failure(BellTower::BELLS, OnFailure::Retry);
     let system = builder.start().await.unwrap();
     system.wishes.make("1", Timestamp::now(), "fail").await;
     within_seconds(async {
@@ -488,7 +489,10 @@ async fn timers_that_another_release_has_scheduled_are_parked_and_all_else_goes_
             ("running", false)
         );
 
-        let parking = system.parking("bells").unwrap().by("ann");
+        let parking = system
+            .parking(next_release::BellTower::BELLS)
+            .unwrap()
+            .by("ann");
         let parked = parking.timers().await.unwrap();
         let keys: Vec<_> = parked.iter().map(|timer| timer.key.as_str()).collect();
         assert_eq!(
@@ -518,7 +522,10 @@ async fn parked_timers_are_retried_edited_and_discarded_and_it_is_recorded() {
     for runner in [Runner::inline(), Runner::concurrent()] {
         let (system, _) = after_the_first(runner, OnFailure::Park).await;
         within_seconds(system.wait_until_caught_up()).await.unwrap();
-        let parking = system.parking("bells").unwrap().by("ann");
+        let parking = system
+            .parking(next_release::BellTower::BELLS)
+            .unwrap()
+            .by("ann");
         let failure = parking.retry_timer("1").await.unwrap().unwrap();
         assert!(
             failure
@@ -602,7 +609,12 @@ async fn a_policy_replaces_and_cancels_a_parked_timer_as_any_other() {
     let (system, wish) = after_the_first(Runner::inline(), OnFailure::Park).await;
     system.wishes.repeat(wish, "1", second(20), "again").await;
     system.wishes.withdraw(wish, "2").await;
-    let parked = system.parking("bells").unwrap().timers().await.unwrap();
+    let parked = system
+        .parking(next_release::BellTower::BELLS)
+        .unwrap()
+        .timers()
+        .await
+        .unwrap();
     assert_eq!(
         parked
             .iter()
@@ -667,7 +679,7 @@ async fn a_timer_that_fails_or_panics_is_parked_and_stays_so_over_a_restart() {
             .with_clock(clock.clone())
             .with_runner(Runner::inline());
         builder
-            .with_on_failure("bells", OnFailure::Park)
+            .with_on_failure(BellTower::BELLS, OnFailure::Park)
             .start()
             .await
             .unwrap()
@@ -680,7 +692,7 @@ async fn a_timer_that_fails_or_panics_is_parked_and_stays_so_over_a_restart() {
     system.stop().await.unwrap();
     let system = open().await;
     assert_eq!(at(2, &system, &clock).await.len(), 2);
-    let parking = system.parking("bells").unwrap();
+    let parking = system.parking(BellTower::BELLS).unwrap();
     let causes: Vec<_> = parking
         .timers()
         .await
@@ -986,7 +998,7 @@ async fn timers_work_across_stores_and_partitions() {
     let stores = Stores::shared(MemoryStore::new()).with("bells", MemoryStore::new());
     let builder = BellTower::builder(stores)
         .with_clock(clock.clone())
-        .with_partitions("bells", 3);
+        .with_partitions(BellTower::BELLS, 3);
     let system = builder.with_runner(Runner::inline()).start().await.unwrap();
     let mut wishes = Vec::new();
     for number in 0..30 {

@@ -104,8 +104,8 @@ macro_rules! release {
 
             pub(crate) async fn start(store: &MemoryStore, runner: Runner, partitions: u32) -> RunningSystem<Pantry> {
                 let builder = Pantry::builder(store.clone()).with_runner(runner);
-                let builder = builder.with_on_failure("all", OnFailure::Park).with_on_failure("shelves", OnFailure::Stop);
-                builder.with_partitions("shelves", partitions).start().await.unwrap()
+                let builder = builder.with_on_failure(Pantry::ALL, OnFailure::Park).with_on_failure(Pantry::SHELVES, OnFailure::Stop);
+                builder.with_partitions(Pantry::SHELVES, partitions).start().await.unwrap()
             }
         }
     };

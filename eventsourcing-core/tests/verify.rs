@@ -269,8 +269,8 @@ async fn no_follower_is_suspected_while_writers_and_followers_work() {
     for partitions in [1, 3] {
         let store = MemoryStore::new();
         let start = || {
-            let builder =
-                SystemBuilder::<Larder>::new(store.clone()).with_partitions("calm", partitions);
+            let builder = SystemBuilder::<Larder>::new(store.clone())
+                .with_partitions(Larder::CALM, partitions);
             builder
                 .with_runner(
                     Runner::concurrent().with_leases(std::time::Duration::from_millis(300)),
@@ -327,7 +327,7 @@ async fn the_partition_that_lost_an_event_is_named() {
     for lost in [&events[1_234], &events[24_998]] {
         store.break_at(lost.position, Flaw::Drop);
     }
-    let builder = SystemBuilder::<Larder>::new(store.clone()).with_partitions("calm", 4);
+    let builder = SystemBuilder::<Larder>::new(store.clone()).with_partitions(Larder::CALM, 4);
     let larder = builder.with_runner(Runner::inline()).start().await.unwrap();
     store.be_honest();
     let verification = larder.verify().await.unwrap();

@@ -100,6 +100,7 @@ pub use eventsourcing_core::{
     Projection, ReadModel, SqlProjection, SqlReadModel, Table, Tx, values,
 };
 
+pub use eventsourcing_core::{ApplicationName, FollowerName, PolicyName, ProjectionName};
 pub use eventsourcing_core::{Applications, Definition, Follower, System, SystemError};
 pub use eventsourcing_core::{
     DEFAULT_TIMEOUT, OnFailure, Runner, RunningSystem, Stores, SystemBuilder,

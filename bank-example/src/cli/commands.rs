@@ -241,7 +241,10 @@ async fn report_movement(
 ) -> Result<Output, Failure> {
     // The movement is recorded even if the ledger does not follow: an error here would invite a second attempt.
     let in_ledger = stop
-        .or(bank.wait_for(&receipt, "ledger", TIMEOUT), "")
+        .or(
+            bank.wait_for(&receipt, EventSourcedBank::LEDGER, TIMEOUT),
+            "",
+        )
         .await;
     let mut accounts = Vec::new();
     for id in ids {

@@ -143,6 +143,8 @@ impl From<SystemError> for Failure {
     fn from(error: SystemError) -> Self {
         match error {
             SystemError::FollowerStopped(stopped) => Self::Store(stopped.to_string()),
+            error @ (SystemError::UnknownFollower { .. }
+            | SystemError::NotARebuildableReadModel { .. }) => Self::Usage(error.to_string()),
             error => Self::Store(one_line(&error)),
         }
     }

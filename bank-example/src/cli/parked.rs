@@ -146,7 +146,7 @@ impl ParkedCommand {
                 let mut of_timers = Vec::new();
 
                 for name in followers() {
-                    let parking = bank.parking(name)?;
+                    let parking = bank.parking(bank.find_follower(name)?)?;
                     records.extend(
                         parking
                             .records()
@@ -203,7 +203,7 @@ async fn all(bank: &Bank) -> Result<Vec<(&'static str, Parked)>, SystemError> {
     let mut all = Vec::new();
     for name in followers() {
         all.extend(
-            bank.parking(name)?
+            bank.parking(bank.find_follower(name)?)?
                 .list()
                 .await?
                 .into_iter()
@@ -218,7 +218,7 @@ async fn all_timers(bank: &Bank) -> Result<Vec<(&'static str, ParkedTimer)>, Sys
     let mut all = Vec::new();
     for name in followers() {
         all.extend(
-            bank.parking(name)?
+            bank.parking(bank.find_follower(name)?)?
                 .timers()
                 .await?
                 .into_iter()
@@ -246,7 +246,7 @@ pub(crate) async fn warning(bank: &Bank) -> Result<Option<String>, SystemError> 
 }
 
 async fn find(bank: &Bank, follower: &str, id: Uuid) -> Result<Parked, Failure> {
-    let parked = bank.parking(follower).map_err(unknown)?.list().await?;
+    let parked = bank.parking(bank.find_follower(follower)?)?.list().await?;
     let found = parked.into_iter().find(|parked| parked.stream.id == id);
     found.ok_or_else(|| {
         Failure::Refused(format!(
@@ -260,16 +260,11 @@ fn signed<'a>(
     follower: &str,
     by: Option<String>,
 ) -> Result<eventsourcing::system::Parking<'a, EventSourcedBank>, Failure> {
-    let parking = bank.parking(follower).map_err(unknown)?;
+    let parking = bank.parking(bank.find_follower(follower)?)?;
     Ok(match by {
         Some(by) => parking.by(by),
         None => parking,
     })
-}
-
-/// Reports that there is no follower of this name.
-fn unknown(error: SystemError) -> Failure {
-    Failure::Usage(error.to_string())
 }
 
 /// Retries one account, or everything that is parked.
@@ -409,7 +404,10 @@ async fn discard(
 }
 
 async fn find_timer(bank: &Bank, follower: &str, key: &str) -> Result<ParkedTimer, Failure> {
-    let parked = bank.parking(follower).map_err(unknown)?.timers().await?;
+    let parked = bank
+        .parking(bank.find_follower(follower)?)?
+        .timers()
+        .await?;
     let found = parked.into_iter().find(|timer| timer.key == key);
     found.ok_or_else(|| {
         Failure::Refused(format!(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bank_example::system::EventSourcedBank;
 use eventsourcing::system::{Rebuild, RebuildState};
-use eventsourcing::{RunningSystem, SystemError};
+use eventsourcing::{ProjectionName, RunningSystem, SystemError};
 use serde_json::json;
 
 use super::failure::Failure;
@@ -20,10 +20,14 @@ pub(super) async fn run(
     name: &str,
     stop: &Stop,
 ) -> Result<Output, Failure> {
-    let build = bank.rebuild(name).await.map_err(|error| match error {
-        SystemError::Invalid { reason } => Failure::Usage(reason),
-        error => error.into(),
-    })?;
+    let projection = ProjectionName::find(name)?;
+    let build = bank
+        .rebuild(projection)
+        .await
+        .map_err(|error| match error {
+            SystemError::Invalid { reason } => Failure::Usage(reason),
+            error => error.into(),
+        })?;
     tokio::select! {
         biased;
         signal = stop.requested() => {

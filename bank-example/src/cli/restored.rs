@@ -20,7 +20,7 @@ pub(super) async fn accept(
     kept: Position,
 ) -> Result<Output, Failure> {
     let accepted = bank
-        .accept_restored_log(follower, kept)
+        .accept_restored_log(bank.find_follower(follower)?, kept)
         .await
         .map_err(|error| match error {
             SystemError::Invalid { reason } => Failure::Usage(reason),

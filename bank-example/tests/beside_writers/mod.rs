@@ -21,7 +21,7 @@ use bank_example::web::{self, Settings, State};
 use eventsourcing::postgres::PostgresStore;
 use eventsourcing::store::{EventStore, Name, Position};
 use eventsourcing::testing::Seed;
-use eventsourcing::{Application, Id, Receipt, RunningSystem};
+use eventsourcing::{Application, FollowerName, Id, Receipt, RunningSystem};
 use serde_json::json;
 
 use crate::support::http::{get, post};
@@ -205,7 +205,7 @@ async fn early_of(bank: &Arc<Bank>, calls: u64) -> u64 {
                         .await
                         .expect("all followers get there");
                 } else {
-                    bank.wait_for(&receipt, follower, TIMEOUT)
+                    bank.wait_for(&receipt, FollowerName::new(follower), TIMEOUT)
                         .await
                         .expect("it gets there");
                 }

@@ -329,7 +329,11 @@ async fn waits_for_a_lost_file_end_with_its_fault() {
     let second = Duration::from_secs(1);
     let waits = async {
         tokio::join!(
-            bank.wait_for(&receipt, "ledger", TIMEOUT),
+            bank.wait_for(
+                &receipt,
+                bank_example::system::EventSourcedBank::LEDGER,
+                TIMEOUT
+            ),
             bank.wait_until_caught_up(),
             events.next(),
             async {

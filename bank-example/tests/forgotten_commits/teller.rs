@@ -226,7 +226,11 @@ impl Teller {
 
     /// Waits for the activity feed, and checks that it has the event.
     async fn wait_for(&self, command: CommandId, receipt: &Receipt) {
-        match self.bank.wait_for(receipt, "activity", TIMEOUT).await {
+        match self
+            .bank
+            .wait_for(receipt, EventSourcedBank::ACTIVITY, TIMEOUT)
+            .await
+        {
             Ok(()) => {}
             // A wait can also end because the server is away; the caller may wait again.
             Err(SystemError::Store(

@@ -7,8 +7,8 @@ use eventsourcing::sql::SqlError;
 use eventsourcing::store::{EventStore, LogQuery, Position};
 use eventsourcing::system::FollowerState;
 use eventsourcing::{
-    ReadModel, RecordedEvent, Root, Runner, RunningSystem, SqlProjection, SqlReadModel, System,
-    Table, Tx, values,
+    FollowerName, PolicyName, ProjectionName, ReadModel, RecordedEvent, Root, Runner,
+    RunningSystem, SqlProjection, SqlReadModel, System, Table, Tx, values,
 };
 
 use crate::domain::{Jar, Jars};
@@ -77,7 +77,7 @@ async fn a_policy_that_takes_more_is_refused_if_it_has_passed_over_some_of_it() 
 
         finish(
             home.builder::<OfAll>()
-                .changed_followers(["audits"])
+                .changed_followers([FollowerName::new("audits")])
                 .start()
                 .await
                 .expect("it was meant"),
@@ -113,7 +113,7 @@ async fn a_policy_that_takes_less_or_something_else_is_refused_if_it_has_process
         .await;
         finish(
             home.builder::<OfFilled>()
-                .changed_followers(["audits"])
+                .changed_followers([FollowerName::new("audits")])
                 .start()
                 .await
                 .expect("it was meant"),
@@ -163,26 +163,27 @@ async fn each_partition_is_asked_for_itself() {
         home.fill(6).await;
         finish(
             home.builder::<OfFilled>()
-                .with_partitions("audits", 2)
+                .with_partitions(PolicyName::new("audits"), 2)
                 .start()
                 .await
                 .expect("a start"),
         )
         .await;
         home.assert_refused(
-            home.builder::<OfAll>().with_partitions("audits", 2),
+            home.builder::<OfAll>()
+                .with_partitions(PolicyName::new("audits"), 2),
             &["also takes"],
         )
         .await;
         let meant = home
             .builder::<OfAll>()
-            .with_partitions("audits", 2)
-            .changed_followers(["audits"]);
+            .with_partitions(PolicyName::new("audits"), 2)
+            .changed_followers([FollowerName::new("audits")]);
         finish(meant.start().await.expect("it was meant")).await;
         home.fill(2).await;
         finish(
             home.builder::<OfAll>()
-                .with_partitions("audits", 2)
+                .with_partitions(PolicyName::new("audits"), 2)
                 .start()
                 .await
                 .expect("a start"),
@@ -259,7 +260,7 @@ async fn an_older_release_leaves_the_follower_to_a_newer_one_that_takes_what_it_
         // The release is reverted for good.
         let early = home
             .builder::<Early>()
-            .changed_followers(["audits"])
+            .changed_followers([FollowerName::new("audits")])
             .start()
             .await
             .expect("it was meant");
@@ -370,7 +371,9 @@ async fn a_read_model_with_other_tables_or_events_needs_another_version() {
         ];
         home.assert_refused(home.builder::<all::Tallied>(), &parts)
             .await;
-        let meant = home.builder::<all::Tallied>().changed_followers(["tally"]);
+        let meant = home
+            .builder::<all::Tallied>()
+            .changed_followers([FollowerName::new("tally")]);
         home.assert_refused(
             meant,
             &["tally is a read model in tables", "raise its VERSION"],
@@ -385,7 +388,7 @@ async fn a_read_model_with_other_tables_or_events_needs_another_version() {
             home.url()
         );
         second
-            .rebuild("tally")
+            .rebuild(ProjectionName::new("tally"))
             .await
             .expect("it begins")
             .finished()

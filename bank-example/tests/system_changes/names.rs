@@ -8,8 +8,8 @@ use derive_more::{Deref, From};
 use eventsourcing::sql::SqlError;
 use eventsourcing::store::{Append, EventStore, MemoryStore, Position, Tracking};
 use eventsourcing::{
-    Projection, ReadModel, RecordedEvent, SqlProjection, SqlReadModel, Stores, System,
-    SystemBuilder, Table, Tx, values,
+    PolicyName, Projection, ProjectionName, ReadModel, RecordedEvent, SqlProjection, SqlReadModel,
+    Stores, System, SystemBuilder, Table, Tx, values,
 };
 use jiff::Timestamp;
 
@@ -261,17 +261,21 @@ async fn followers_of_a_store_without_declarations_are_missed_if_they_have_proce
 async fn a_policy_in_partitions_is_known_by_the_name_of_the_whole() {
     for home in Home::all().await {
         home.fill(8).await;
-        let builder = home.builder::<Pantry>().with_partitions("shelves", 4);
+        let builder = home
+            .builder::<Pantry>()
+            .with_partitions(PolicyName::new("shelves"), 4);
         finish(builder.start().await.expect("a start")).await;
         assert_eq!(home.changes_of_the_shelf().await, 16);
         for partitions in [1, 4] {
             let builder = home
                 .builder::<Renamed>()
-                .with_partitions("racks", partitions);
+                .with_partitions(PolicyName::new("racks"), partitions);
             home.assert_refused(builder, &["follower shelves", "racks would begin"])
                 .await;
         }
-        let builder = home.builder::<RenamedField>().with_partitions("shelves", 4);
+        let builder = home
+            .builder::<RenamedField>()
+            .with_partitions(PolicyName::new("shelves"), 4);
         finish(builder.start().await.expect("a start")).await;
         assert_eq!(home.changes_of_the_shelf().await, 16, "{}", home.url());
     }
@@ -352,16 +356,16 @@ async fn a_foreign_projection_of_another_name_is_refused_and_keeps_to_its_cut() 
         home.fill(3).await;
         let builder = || {
             home.builder::<Searched>()
-                .with_projection("search", search())
+                .with_projection(ProjectionName::new("search"), search())
         };
         finish(builder().start().await.expect("a start")).await;
         let renamed = || {
             home.builder::<SearchedElsewhere>()
-                .with_projection("index", search())
+                .with_projection(ProjectionName::new("index"), search())
         };
         home.assert_refused(renamed(), &["follower search", "index would begin"])
             .await;
-        let cut = builder().with_partitions("search", 2);
+        let cut = builder().with_partitions(PolicyName::new("search"), 2);
         home.assert_refused(
             cut,
             &[

@@ -81,14 +81,14 @@ async fn a_release_with_another_number_is_refused_before_anything_has_been_proce
             "with_partitions(\"shelves\", 1)",
         ];
         home.assert_refused(
-            home.builder::<Pantry>().with_partitions("shelves", 4),
+            home.builder::<Pantry>().with_partitions(Pantry::SHELVES, 4),
             &parts,
         )
         .await;
         home.fill(5).await;
         finish(first).await;
         home.assert_refused(
-            home.builder::<Pantry>().with_partitions("shelves", 4),
+            home.builder::<Pantry>().with_partitions(Pantry::SHELVES, 4),
             &parts,
         )
         .await;
@@ -111,7 +111,7 @@ async fn releases_that_start_at_once_run_with_one_number_of_partitions() {
                 let builder = home
                     .builder::<Pantry>()
                     .with_runner(runner)
-                    .with_partitions("shelves", partitions);
+                    .with_partitions(Pantry::SHELVES, partitions);
                 tokio::spawn(async move { (partitions, builder.start().await) })
             });
             let mut running = Vec::new();
@@ -161,7 +161,7 @@ async fn a_follower_whose_cut_is_outdated_stops_and_says_what_to_do() {
                 .expect("a start");
             let newer = home
                 .builder::<Pantry>()
-                .with_partitions("shelves", 4)
+                .with_partitions(Pantry::SHELVES, 4)
                 .start()
                 .await
                 .expect("a start");
@@ -198,7 +198,7 @@ async fn a_follower_whose_cut_is_outdated_stops_and_says_what_to_do() {
                 home.url()
             );
             assert!(
-                older.resume("shelves").await.expect("an answer"),
+                older.resume(Pantry::SHELVES).await.expect("an answer"),
                 "it had stopped"
             );
             let stopped =
@@ -230,14 +230,14 @@ async fn partitions_do_not_begin_beside_a_process_that_runs_the_whole() {
             "stop that process",
         ];
         home.assert_refused(
-            home.builder::<Pantry>().with_partitions("shelves", 4),
+            home.builder::<Pantry>().with_partitions(Pantry::SHELVES, 4),
             &parts,
         )
         .await;
         tokio::time::sleep(Duration::from_millis(600)).await;
         finish(
             home.builder::<Pantry>()
-                .with_partitions("shelves", 4)
+                .with_partitions(Pantry::SHELVES, 4)
                 .start()
                 .await
                 .expect("it has gone"),
@@ -257,7 +257,7 @@ async fn a_position_without_a_cut_is_one_of_the_whole() {
             .append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step))
             .await
             .expect("a step");
-        let refused = home.builder::<Pantry>().with_partitions("shelves", 2);
+        let refused = home.builder::<Pantry>().with_partitions(Pantry::SHELVES, 2);
         home.assert_refused(refused, &["has run in 1 partitions"])
             .await;
         home.run::<Pantry>().await;
@@ -345,7 +345,7 @@ async fn child_of_a_release() {
     let builder = home
         .builder::<Pantry>()
         .with_runner(Runner::concurrent().with_leases(LEASE));
-    let builder = builder.with_partitions("shelves", partitions.parse().expect("a number"));
+    let builder = builder.with_partitions(Pantry::SHELVES, partitions.parse().expect("a number"));
     let pantry = match builder.start().await {
         Ok(pantry) => pantry,
         Err(SystemError::Invalid { reason }) => return println!("\nrefused: {reason}"),

@@ -137,7 +137,7 @@ impl Contestant for Ours {
         let (seen, mut arrivals) = mpsc::unbounded_channel();
         let watched = Watched::builder(Arc::clone(&self.store));
         let running = watched
-            .with_projection("arrivals", Arrivals { seen })
+            .with_projection(Watched::ARRIVALS, Arrivals { seen })
             .start()
             .await?;
         let id = Id::<Account>::from_uuid(account("followed", 0));

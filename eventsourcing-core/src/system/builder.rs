@@ -14,8 +14,9 @@ use super::settings::FollowerSettings;
 use super::stores::GivenProjections;
 use super::wiring::Wiring;
 use super::{
-    Applications, Definition, Follower, OnFailure, Runner, RunningSystem, Stores, System,
-    SystemError, unknown_application, unknown_follower,
+    ApplicationName, Applications, Definition, Follower, FollowerName, OnFailure, PolicyName,
+    ProjectionName, Runner, RunningSystem, Stores, System, SystemError, unknown_application,
+    unknown_follower,
 };
 #[cfg(feature = "zstd")]
 use crate::Compression;
@@ -133,17 +134,25 @@ impl<S: System> SystemBuilder<S> {
     #[must_use]
     pub fn with_application(
         mut self,
-        name: &'static str,
+        name: impl Into<ApplicationName<S>>,
         configure: impl FnOnce(Application) -> Application + Send + 'static,
     ) -> Self {
-        self.configure.insert(name, Box::new(configure));
+        self.configure
+            .insert(name.into().as_str(), Box::new(configure));
         self
     }
 
     /// Sets the reaction of the follower `name` to an event that fails.
     #[must_use]
-    pub fn with_on_failure(mut self, name: &'static str, on_failure: OnFailure) -> Self {
-        self.followers.entry(name).or_default().on_failure = Some(on_failure);
+    pub fn with_on_failure(
+        mut self,
+        name: impl Into<FollowerName<S>>,
+        on_failure: OnFailure,
+    ) -> Self {
+        self.followers
+            .entry(name.into().as_str())
+            .or_default()
+            .on_failure = Some(on_failure);
         self
     }
 
@@ -164,8 +173,8 @@ impl<S: System> SystemBuilder<S> {
     /// Each partition has a position of its own, so the number cannot change: a system that has run
     /// with another number refuses to start.
     #[must_use]
-    pub fn with_partitions(mut self, name: &'static str, partitions: u32) -> Self {
-        self.followers.entry(name).or_default().partitions = partitions.max(1);
+    pub fn with_partitions(mut self, name: PolicyName<S>, partitions: u32) -> Self {
+        self.followers.entry(name.as_str()).or_default().partitions = partitions.max(1);
         self
     }
 
@@ -179,9 +188,15 @@ impl<S: System> SystemBuilder<S> {
     /// it has not processed. A read model in tables is rebuilt instead: raise its
     /// [`VERSION`](crate::SqlReadModel::VERSION).
     #[must_use]
-    pub fn changed_followers(mut self, names: impl IntoIterator<Item = &'static str>) -> Self {
+    pub fn changed_followers<N: Into<FollowerName<S>>>(
+        mut self,
+        names: impl IntoIterator<Item = N>,
+    ) -> Self {
         for name in names {
-            self.followers.entry(name).or_default().is_change_confirmed = true;
+            self.followers
+                .entry(name.into().as_str())
+                .or_default()
+                .is_change_confirmed = true;
         }
         self
     }
@@ -204,10 +219,10 @@ impl<S: System> SystemBuilder<S> {
     #[must_use]
     pub fn with_projection(
         mut self,
-        name: &'static str,
+        name: ProjectionName<S>,
         projection: impl Any + Send + Sync,
     ) -> Self {
-        self.projections.insert(name, Box::new(projection));
+        self.projections.insert(name.as_str(), Box::new(projection));
         self
     }
 

@@ -28,7 +28,7 @@ impl<S: System> RunningSystem<S> {
             let name = worker.name.clone();
             let position = reached;
 
-            let build = self.build(name.as_str()).map(|build| build.progress());
+            let build = self.build_of(name.as_str()).map(|build| build.progress());
             let PendingTimers { timers, next_due } = worker.pending().await?;
             followers.push(FollowerHealth {
                 name,

@@ -13,10 +13,6 @@ pub(super) async fn refuse_unfinished(store: &dyn EventStore) -> Result<(), Syst
     let query = NotesQuery::new(notes::IMPORT, store.log_id(), notes::UNFINISHED).limit(1);
     match store.notes(query).await?.notes.is_empty() {
         true => Ok(()),
-        false => Err(SystemError::Invalid {
-            reason: "an import into this store is not finished; run it again with the same file, or start over with \
-                     an empty store"
-                .into(),
-        }),
+        false => Err(SystemError::ImportUnfinished),
     }
 }

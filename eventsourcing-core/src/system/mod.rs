@@ -10,6 +10,7 @@ mod known_followers;
 mod leasing;
 pub(crate) mod notes;
 mod parking;
+mod part_name;
 mod read_model;
 mod report;
 mod restored_log;
@@ -40,6 +41,7 @@ pub use error::SystemError;
 pub use follower::{Follower, PolicyFollower, ProjectionFollower, SqlProjectionFollower};
 pub use graph::{ApplicationDefinition, Definition, FollowerDefinition, FollowerKind, Follows};
 pub use parking::{ParkedTimer, Parking};
+pub use part_name::{ApplicationName, FollowerName, PolicyName, ProjectionName};
 pub use read_model::Rebuild;
 pub use report::{
     AcceptedLog, ContentsVerification, Difference, EventPlace, Finding, FollowerFailure,
@@ -75,12 +77,10 @@ fn unknown_application(definition: &Definition, name: &str) -> SystemError {
         .iter()
         .map(|application| application.name)
         .collect();
-    SystemError::Invalid {
-        reason: format!(
-            "{} has no application {name:?}; it has {}",
-            definition.name,
-            known.join(", ")
-        ),
+    SystemError::UnknownApplication {
+        system: definition.name,
+        application: name.to_owned(),
+        known: known.join(", "),
     }
 }
 
@@ -90,11 +90,9 @@ fn unknown_follower(definition: &Definition, name: &str) -> SystemError {
         .iter()
         .map(|follower| follower.name)
         .collect();
-    SystemError::Invalid {
-        reason: format!(
-            "{} has no follower {name:?}; it has {}",
-            definition.name,
-            known.join(", ")
-        ),
+    SystemError::UnknownFollower {
+        system: definition.name,
+        follower: name.to_owned(),
+        known: known.join(", "),
     }
 }

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::follower::{FollowerWorker, Rewound};
 use super::verify::{accounted, all_notes, compare};
-use super::{AcceptedLog, RunningSystem, System, SystemError, unknown_follower};
+use super::{AcceptedLog, FollowerName, RunningSystem, System, SystemError};
 use crate::retry::RetryPolicy;
 use crate::store::{Append, EventStore, FollowerNotes, Name, Position, StoreError};
 
@@ -36,23 +36,25 @@ impl<S: System> RunningSystem<S> {
     /// continues at once in this process, and within some seconds in others.
     ///
     /// # Errors
-    /// [`SystemError::Invalid`]: there is no such follower; it is a read model, which is
+    /// [`SystemError::Invalid`]: the follower is a read model, which is
     /// [rebuilt](Self::rebuild) instead, or works in memory; `kept` is beyond the end of the log,
     /// or not before the position of the follower; or the log up to there differs from the events
     /// that the follower has processed. [`SystemError::Store`]: a store does not answer. Partitions
     /// that were accepted before the error stay accepted; call this again.
     pub async fn accept_restored_log(
         &self,
-        follower: &str,
+        follower: impl Into<FollowerName<S>>,
         kept: Position,
     ) -> Result<Vec<AcceptedLog>, SystemError> {
-        self.refuse_rebuildable(follower)?;
+        let follower = follower.into();
+        let name = self.known(follower)?;
+        self.refuse_rebuildable(&name)?;
         let mut accepted = Vec::new();
         for worker in self
             .engine
             .workers
             .iter()
-            .filter(|worker| worker.name == *follower)
+            .filter(|worker| worker.name == name)
         {
             accepted.extend(accept(worker, kept).await?);
         }
@@ -62,22 +64,16 @@ impl<S: System> RunningSystem<S> {
         Ok(accepted)
     }
 
-    fn refuse_rebuildable(&self, follower: &str) -> Result<(), SystemError> {
-        let Some(worker) = self
-            .engine
-            .workers
-            .iter()
-            .find(|worker| worker.name == *follower)
-        else {
-            return Err(unknown_follower(&S::definition(), follower));
-        };
+    fn refuse_rebuildable(&self, follower: &Name) -> Result<(), SystemError> {
+        let mut workers = self.engine.workers.iter();
+        let is_shared = workers.any(|worker| worker.name == *follower && worker.is_shared());
         let why = if self
             .read_models
             .iter()
-            .any(|read_model| *read_model.generations.name() == *follower)
+            .any(|read_model| read_model.generations.name() == follower)
         {
             "is a read model, whose rows may stem from lost events: rebuild it"
-        } else if !worker.is_shared() {
+        } else if !is_shared {
             "works in the memory of each process: start the system again"
         } else {
             return Ok(());

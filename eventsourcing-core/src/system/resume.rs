@@ -1,6 +1,7 @@
 //! [`RunningSystem::resume`]: lets a stopped follower continue without a restart of the system.
 
-use super::{RunningSystem, System, SystemError, unknown_follower};
+use super::{FollowerName, RunningSystem, System, SystemError};
+use crate::store::Name;
 
 impl<S: System> RunningSystem<S> {
     /// Lets `follower` retry, in this process, the event at which it has stopped, and continue from
@@ -19,10 +20,10 @@ impl<S: System> RunningSystem<S> {
     /// continues with the next start.
     ///
     /// # Errors
-    /// [`SystemError::Invalid`]: there is no such follower. [`SystemError::Store`]: a store does
+    /// [`SystemError::UnknownFollower`]: the system has no such follower. [`SystemError::Store`]: a store does
     /// not answer; the follower continues when it does.
-    pub async fn resume(&self, follower: &str) -> Result<bool, SystemError> {
-        let resumed = self.resume_workers(follower)?;
+    pub async fn resume(&self, follower: impl Into<FollowerName<S>>) -> Result<bool, SystemError> {
+        let resumed = self.resume_workers(&self.known(follower)?);
         if resumed > 0 && self.inline.is_some() {
             self.engine.catch_up().await?;
         }
@@ -30,16 +31,9 @@ impl<S: System> RunningSystem<S> {
     }
 
     /// Returns the number of workers that had stopped.
-    fn resume_workers(&self, follower: &str) -> Result<usize, SystemError> {
-        let mut workers = self
-            .engine
-            .workers
-            .iter()
-            .filter(|worker| worker.name == *follower)
-            .peekable();
-        match workers.peek() {
-            Some(_) => Ok(workers.filter(|worker| worker.resume()).count()),
-            None => Err(unknown_follower(&S::definition(), follower)),
-        }
+    fn resume_workers(&self, follower: &Name) -> usize {
+        let workers = self.engine.workers.iter();
+        let own = workers.filter(|worker| worker.name == *follower);
+        own.filter(|worker| worker.resume()).count()
     }
 }

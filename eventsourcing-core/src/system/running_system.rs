@@ -16,8 +16,8 @@ use super::runner::{self, Engine, Inline, Mode};
 use super::waiting::{FollowerWait, reach, reach_inline, unless_lost};
 use super::wiring::{SqlFollower, refused};
 use super::{
-    Applications, FollowerKind, FollowerState, Parking, Runner, System, SystemError,
-    unknown_follower,
+    Applications, FollowerKind, FollowerName, FollowerState, Parking, ProjectionName, Runner,
+    System, SystemError, unknown_follower,
 };
 use crate::Clock;
 use crate::application::AfterSave;
@@ -279,23 +279,44 @@ impl<S: System> RunningSystem<S> {
     /// # Errors
     /// [`SystemError::TimedOut`]: not within `timeout`. [`SystemError::FollowerStopped`]: the
     /// follower has stopped before the position. [`SystemError::Parked`]: the follower has parked
-    /// the last event of the receipt. [`SystemError::Invalid`]: there is no such follower, or the
-    /// receipt is of a log that no application of this system writes to. [`SystemError::Store`]: a
-    /// store does not answer.
+    /// the last event of the receipt. [`SystemError::Invalid`]: the receipt is
+    /// of a log that no application of this system writes to. [`SystemError::Store`]: a store does
+    /// not answer.
     pub async fn wait_for(
         &self,
         receipt: &Receipt,
-        follower: &str,
+        follower: impl Into<FollowerName<S>>,
         timeout: Duration,
     ) -> Result<(), SystemError> {
-        let waiting = self.waiting(follower.into());
-        if waiting.has_no_logs() {
-            return Err(unknown_follower(&S::definition(), follower));
-        }
+        let waiting = self.waiting(self.known(follower)?);
         if self.inline.is_some() {
             self.engine.catch_up().await?;
         }
         waiting.until(receipt, timeout).await
+    }
+
+    /// Returns the policy or projection with this stored name, for names that come from outside;
+    /// those in the program are constants of the system.
+    ///
+    /// # Errors
+    /// [`SystemError::UnknownFollower`]: the system has no such follower.
+    pub fn find_follower(&self, name: &str) -> Result<FollowerName<S>, SystemError> {
+        FollowerName::find(name)
+    }
+
+    /// Returns the stored name of `follower` if the system has it. A name that the derive has not
+    /// written may not exist.
+    pub(super) fn known(&self, follower: impl Into<FollowerName<S>>) -> Result<Name, SystemError> {
+        let follower = follower.into().as_str();
+        match self
+            .engine
+            .workers
+            .iter()
+            .find(|worker| worker.name == *follower)
+        {
+            Some(worker) => Ok(worker.name.clone()),
+            None => Err(unknown_follower(&S::definition(), follower)),
+        }
     }
 
     fn waiting(&self, follower: Name) -> FollowerWait {
@@ -337,9 +358,11 @@ impl<S: System> RunningSystem<S> {
     /// answering meanwhile.
     ///
     /// # Errors
-    /// [`SystemError::Invalid`]: `name` is not a read model in a SQL database, or the database
-    /// refuses its tables. [`SystemError::Store`]: a store does not answer.
-    pub async fn rebuild(&self, name: &str) -> Result<Rebuild, SystemError> {
+    /// [`SystemError::NotARebuildableReadModel`]: `name` is not a read model in a SQL database.
+    /// [`SystemError::Invalid`]: the database refuses its tables. [`SystemError::Store`]: a store
+    /// does not answer.
+    pub async fn rebuild(&self, name: ProjectionName<S>) -> Result<Rebuild, SystemError> {
+        let name = name.as_str();
         if let Some(read_model) = self
             .read_models
             .iter()
@@ -361,15 +384,20 @@ impl<S: System> RunningSystem<S> {
                 "not in a SQL database: start the system again, or empty its target"
             }
         };
-        Err(SystemError::Invalid {
-            reason: format!("{name} cannot be rebuilt: it is {why}"),
+        Err(SystemError::NotARebuildableReadModel {
+            follower: name.into(),
+            why,
         })
     }
 
     /// Returns the build of the read model `name` that is under way in this process, such as that
     /// of a new version.
     #[must_use]
-    pub fn build(&self, name: &str) -> Option<Rebuild> {
+    pub fn build(&self, name: ProjectionName<S>) -> Option<Rebuild> {
+        self.build_of(name.as_str())
+    }
+
+    pub(super) fn build_of(&self, name: &str) -> Option<Rebuild> {
         self.builds()
             .into_iter()
             .find(|build| *build.name() == *name)
@@ -420,17 +448,12 @@ impl<S: System> RunningSystem<S> {
     /// Returns the parked events and timers of `follower`, to be retried or discarded.
     ///
     /// # Errors
-    /// [`SystemError::Invalid`]: there is no such follower.
-    pub fn parking(&self, follower: &str) -> Result<Parking<'_, S>, SystemError> {
-        let known = self
-            .engine
-            .workers
-            .iter()
-            .find(|worker| worker.name == *follower);
-        let name = known
-            .ok_or_else(|| unknown_follower(&S::definition(), follower))?
-            .name
-            .clone();
+    /// [`SystemError::UnknownFollower`]: the system has no such follower.
+    pub fn parking(
+        &self,
+        follower: impl Into<FollowerName<S>>,
+    ) -> Result<Parking<'_, S>, SystemError> {
+        let name = self.known(follower)?;
         Ok(Parking::new(
             &self.engine,
             self.inline.is_some(),

@@ -69,10 +69,6 @@ impl FollowerWait {
         }
     }
 
-    pub(crate) fn has_no_logs(&self) -> bool {
-        self.logs.is_empty()
-    }
-
     /// Returns the followed logs that the receipt can be of. There is none if the follower does not
     /// follow the log of the receipt, and then there is nothing to wait for.
     fn logs_of(
@@ -216,10 +212,7 @@ pub(crate) async fn reach(
     let is_there =
         |status: &Status| status.is_at(position, log.epoch()) || status.state.stopped().is_some();
     let there = status.wait_for(is_there).await;
-    let gone = || SystemError::Invalid {
-        reason: "the system has stopped".to_owned(),
-    };
-    match there.map_err(|_| gone())?.state.stopped() {
+    match there.map_err(|_| SystemError::Stopped)?.state.stopped() {
         Some(failure) => Err(failure.clone().into()),
         None => Ok(()),
     }

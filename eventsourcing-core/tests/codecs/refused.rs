@@ -465,7 +465,7 @@ async fn odd_value_that_a_policy_records_or_schedules_fails_its_event_and_no_oth
             .with_codec(codec);
         let builder = builder.with_clock(ManualClock::new()).with_read_back(false);
         let system = builder
-            .with_on_failure("copies", OnFailure::Park)
+            .with_on_failure(Copying::COPIES, OnFailure::Park)
             .start()
             .await
             .unwrap();
@@ -493,7 +493,12 @@ async fn odd_value_that_a_policy_records_or_schedules_fails_its_event_and_no_oth
             "{:?}",
             health.followers[0].state
         );
-        let parked = system.parking("copies").unwrap().list().await.unwrap();
+        let parked = system
+            .parking(Copying::COPIES)
+            .unwrap()
+            .list()
+            .await
+            .unwrap();
         let reasons: Vec<_> = parked.iter().map(|parked| format!("{parked:?}")).collect();
         assert_eq!(parked.len(), 2, "{reasons:?}");
         assert!(

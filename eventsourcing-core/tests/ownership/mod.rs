@@ -58,7 +58,7 @@ async fn an_application_saves_no_aggregate_that_another_one_owns() {
     ] {
         let builder = Pantry::builder(stores).with_runner(Runner::inline());
         let pantry = builder
-            .with_application("shelves", |app| app.with_cache(7))
+            .with_application(Pantry::SHELVES, |app| app.with_cache(7))
             .start()
             .await
             .unwrap();
@@ -184,7 +184,7 @@ async fn a_policy_records_nothing_for_an_aggregate_that_its_application_does_not
     ] {
         let builder = Meddled::builder(MemoryStore::new()).with_runner(Runner::inline());
         let system = builder
-            .with_on_failure("shelves", OnFailure::Park)
+            .with_on_failure(Meddled::SHELVES, OnFailure::Park)
             .start()
             .await
             .unwrap();
@@ -207,7 +207,12 @@ async fn a_policy_records_nothing_for_an_aggregate_that_its_application_does_not
             .unwrap();
         let names: Vec<_> = log.events.iter().map(|event| event.name.as_str()).collect();
         assert_eq!(names, ["Filled", "Filled", "Built"]);
-        let parked = system.parking("shelves").unwrap().list().await.unwrap();
+        let parked = system
+            .parking(Meddled::SHELVES)
+            .unwrap()
+            .list()
+            .await
+            .unwrap();
         assert!(
             parked.len() == 1 && parked[0].cause.contains(why),
             "{parked:?}"

@@ -48,10 +48,10 @@ async fn a_receipt_is_waited_for_beyond_what_the_log_shows() {
             store.hold_back(store.newest_position().await.unwrap());
             let receipt = write(&pantry).await;
             pantry
-                .wait_for(&before, "seen", TIMEOUT)
+                .wait_for(&before, Pantry::SEEN, TIMEOUT)
                 .await
                 .expect("what was there before is not held back");
-            let waited = pantry.wait_for(&receipt, "seen", SOON).await;
+            let waited = pantry.wait_for(&receipt, Pantry::SEEN, SOON).await;
             assert!(
                 is_late(&waited) && !has_seen(&pantry, receipt.position),
                 "{waited:?}"
@@ -62,7 +62,10 @@ async fn a_receipt_is_waited_for_beyond_what_the_log_shows() {
             );
 
             store.let_go();
-            pantry.wait_for(&receipt, "seen", TIMEOUT).await.unwrap();
+            pantry
+                .wait_for(&receipt, Pantry::SEEN, TIMEOUT)
+                .await
+                .unwrap();
             assert!(has_seen(&pantry, receipt.position));
             timeout(TIMEOUT, pantry.wait_until_caught_up())
                 .await
@@ -81,7 +84,7 @@ async fn a_wait_that_has_begun_ends_when_the_log_goes_on() {
         store.hold_back(Position::ZERO);
         let receipt = write(&pantry).await;
         let (waited, settled, ()) = tokio::join!(
-            pantry.wait_for(&receipt, "seen", TIMEOUT),
+            pantry.wait_for(&receipt, Pantry::SEEN, TIMEOUT),
             timeout(TIMEOUT, pantry.wait_until_caught_up()),
             async {
                 tokio::time::sleep(SOON).await;
@@ -117,11 +120,16 @@ async fn a_receipt_of_nothing_stands_for_what_it_was_decided_on() {
             "it has seen the bean that was added"
         );
         assert!(receipt.position >= written.position);
-        assert!(is_late(&pantry.wait_for(&receipt, "seen", SOON).await));
+        assert!(is_late(
+            &pantry.wait_for(&receipt, Pantry::SEEN, SOON).await
+        ));
     }
     store.let_go();
     let receipt = named.update(jar, is_full).await.unwrap();
-    pantry.wait_for(&receipt, "seen", TIMEOUT).await.unwrap();
+    pantry
+        .wait_for(&receipt, Pantry::SEEN, TIMEOUT)
+        .await
+        .unwrap();
     assert!(has_seen(&pantry, written.position));
 }
 
@@ -155,28 +163,38 @@ async fn a_receipt_is_waited_for_in_its_own_log() {
             (jars.log_id(), shelves.log_id())
         );
         pantry
-            .wait_for(&receipt, "seen", TIMEOUT)
+            .wait_for(&receipt, Pantry::SEEN, TIMEOUT)
             .await
             .expect("the other log does not matter");
         pantry
-            .wait_for(&receipt, "shelves", TIMEOUT)
+            .wait_for(&receipt, Pantry::SHELVES, TIMEOUT)
             .await
             .expect("it does not follow this log at all");
-        assert!(is_late(&pantry.wait_for(&of_jars, "seen", SOON).await));
+        assert!(is_late(
+            &pantry.wait_for(&of_jars, Pantry::SEEN, SOON).await
+        ));
         jars.let_go();
-        pantry.wait_for(&of_jars, "seen", TIMEOUT).await.unwrap();
+        pantry
+            .wait_for(&of_jars, Pantry::SEEN, TIMEOUT)
+            .await
+            .unwrap();
 
         shelves.hold_back(shelves.newest_position().await.unwrap());
         let of_jars = write(&pantry).await;
         let receipt = of_shelves().await;
 
         pantry
-            .wait_for(&of_jars, "seen", TIMEOUT)
+            .wait_for(&of_jars, Pantry::SEEN, TIMEOUT)
             .await
             .expect("the other log does not matter");
-        assert!(is_late(&pantry.wait_for(&receipt, "seen", SOON).await));
+        assert!(is_late(
+            &pantry.wait_for(&receipt, Pantry::SEEN, SOON).await
+        ));
         shelves.let_go();
-        pantry.wait_for(&receipt, "seen", TIMEOUT).await.unwrap();
+        pantry
+            .wait_for(&receipt, Pantry::SEEN, TIMEOUT)
+            .await
+            .unwrap();
     }
 }
 
@@ -185,7 +203,7 @@ async fn a_receipt_of_an_unknown_log_is_refused() {
     let pantry = start(store(), Runner::concurrent()).await;
     let foreign = Receipt::at(LogId::new(), Position::new(1));
     let error = pantry
-        .wait_for(&foreign, "seen", TIMEOUT)
+        .wait_for(&foreign, Pantry::SEEN, TIMEOUT)
         .await
         .unwrap_err();
     assert!(matches!(error, SystemError::Invalid { .. }), "{error}");
@@ -206,16 +224,21 @@ async fn a_receipt_of_an_earlier_release_is_waited_for_in_every_log() {
     let written = write(&pantry).await;
     let text = format!("{{\"position\":{},\"command_id\":null}}", written.position);
     let earlier: Receipt = serde_json::from_str(&text).unwrap();
-    assert!(is_late(&pantry.wait_for(&earlier, "seen", SOON).await));
+    assert!(is_late(
+        &pantry.wait_for(&earlier, Pantry::SEEN, SOON).await
+    ));
     jars.let_go();
-    pantry.wait_for(&earlier, "seen", TIMEOUT).await.unwrap();
+    pantry
+        .wait_for(&earlier, Pantry::SEEN, TIMEOUT)
+        .await
+        .unwrap();
     assert!(has_seen(&pantry, written.position));
     let far = Receipt {
         position: Position::new(1_000_000),
         ..earlier
     };
     pantry
-        .wait_for(&far, "seen", TIMEOUT)
+        .wait_for(&far, Pantry::SEEN, TIMEOUT)
         .await
         .expect("it may be of a longer log");
 }

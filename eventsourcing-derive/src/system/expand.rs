@@ -1,6 +1,6 @@
 //! Expands the model to the `impl System` and the functions that start it. The checks have passed, so nothing here can fail.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
@@ -142,11 +142,15 @@ impl System {
         let Self { runtime, input, .. } = self;
         let visibility = &input.vis;
         let ident = &input.ident;
+        let names = self.parts.iter().map(|part| part.constant(self));
 
         let (impl_generics, type_generics, _) = input.generics.split_for_impl();
         quote! {
             #[automatically_derived]
+            #[allow(dead_code)]
             impl #impl_generics #ident #type_generics #conditions {
+                #(#names)*
+
                 /// Starts the system on `stores`; `runner` says how its followers are run.
                 ///
                 /// # Errors
@@ -244,6 +248,25 @@ impl Part {
                     (!sources.is_empty()).then(|| quote!(.with_policy(#name, &[#(#sources),*])));
                 quote!(.with_application(#name, &[#(#aggregates),*]) #policy)
             }
+        }
+    }
+
+    /// The constant by which the part is named in calls: a name that does not exist does not compile.
+    fn constant(&self, system: &System) -> TokenStream {
+        let Self { field, name, .. } = self;
+        let runtime = &system.runtime;
+        let visibility = &system.input.vis;
+
+        let constant = Ident::new(&field.unraw().to_string().to_uppercase(), field.span());
+        let docs = format!("The name of `{}`.", field.unraw());
+        let kind = match self.role {
+            Role::Projection(_) => quote!(ProjectionName),
+            Role::Application { .. } if self.follows.is_empty() => quote!(ApplicationName),
+            Role::Application { .. } => quote!(PolicyName),
+        };
+        quote! {
+            #[doc = #docs]
+            #visibility const #constant: #runtime::system::#kind<Self> = #runtime::system::#kind::new(#name);
         }
     }
 

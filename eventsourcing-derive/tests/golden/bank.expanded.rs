@@ -86,7 +86,20 @@ impl ::eventsourcing_core::System for EventSourcedBank {
     }
 }
 #[automatically_derived]
+#[allow(dead_code)]
 impl EventSourcedBank {
+    ///The name of `accounts`.
+    pub const ACCOUNTS: ::eventsourcing_core::system::ApplicationName<Self> = ::eventsourcing_core::system::ApplicationName::new(
+        "accounts",
+    );
+    ///The name of `ledger`.
+    pub const LEDGER: ::eventsourcing_core::system::PolicyName<Self> = ::eventsourcing_core::system::PolicyName::new(
+        "books",
+    );
+    ///The name of `activity`.
+    pub const ACTIVITY: ::eventsourcing_core::system::ProjectionName<Self> = ::eventsourcing_core::system::ProjectionName::new(
+        "activity",
+    );
     /// Starts the system on `stores`; `runner` says how its followers are run.
     ///
     /// # Errors

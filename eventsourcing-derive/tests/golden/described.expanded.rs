@@ -490,7 +490,12 @@ impl ::eventsourcing_core::System for Bank {
     }
 }
 #[automatically_derived]
+#[allow(dead_code)]
 impl Bank {
+    ///The name of `accounts`.
+    pub const ACCOUNTS: ::eventsourcing_core::system::ApplicationName<Self> = ::eventsourcing_core::system::ApplicationName::new(
+        "accounts",
+    );
     /// Starts the system on `stores`; `runner` says how its followers are run.
     ///
     /// # Errors

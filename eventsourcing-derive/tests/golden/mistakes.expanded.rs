@@ -108,10 +108,15 @@ where
     }
 }
 #[automatically_derived]
+#[allow(dead_code)]
 impl Bank
 where
     Self: ::core::marker::Send + ::core::marker::Sync + 'static,
 {
+    ///The name of `activity`.
+    const ACTIVITY: ::eventsourcing_core::system::ProjectionName<Self> = ::eventsourcing_core::system::ProjectionName::new(
+        "activity",
+    );
     /// Starts the system on `stores`; `runner` says how its followers are run.
     ///
     /// # Errors

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use eventsourcing_core::store::{EventStore, Version};
-use eventsourcing_core::{Application, Id, OnFailure, Root, Runner, RunningSystem, Stores};
+use eventsourcing_core::{
+    Application, FollowerName, Id, OnFailure, Root, Runner, RunningSystem, Stores,
+};
 use eventsourcing_sqlite::SqliteStore;
 use tokio::time::{sleep, timeout};
 
@@ -124,15 +126,15 @@ impl Place {
             .with_clock(Watch)
             .with_ids(Numbers)
             .with_read_back(false)
-            .with_partitions("shipping", way.partitions)
+            .with_partitions(Shop::SHIPPING, way.partitions)
             .with_on_failure_default(way.on_failure)
-            .with_application("orders", |app| {
+            .with_application(Shop::ORDERS, |app| {
                 app.with_snapshots::<Order>(EachTime(Point::SnapshotPolicy))
             })
-            .with_application("shipping", |app| {
+            .with_application(Shop::SHIPPING, |app| {
                 app.with_snapshots::<Parcel>(EachTime(Point::OwnSnapshotPolicy))
             })
-            .with_projection("mirror", Mirror(Arc::clone(&mirrored)));
+            .with_projection(Shop::MIRROR, Mirror(Arc::clone(&mirrored)));
         Self {
             shop: shop.start().await.unwrap(),
             mirrored,
@@ -245,7 +247,7 @@ impl Place {
     pub(crate) async fn go_on(&self, what: &str) {
         self.resume_all(what).await;
         for follower in FOLLOWERS {
-            let parking = self.shop.parking(follower).unwrap();
+            let parking = self.shop.parking(FollowerName::new(follower)).unwrap();
             for parked in parking.list().await.unwrap() {
                 let retried = parking.retry(&parked.stream).await.unwrap();
                 assert!(retried.failure.is_none(), "{what}: {retried:?}");
@@ -263,7 +265,7 @@ impl Place {
         let began = Instant::now();
         loop {
             for follower in FOLLOWERS {
-                self.shop.resume(follower).await.unwrap();
+                self.shop.resume(FollowerName::new(follower)).await.unwrap();
             }
             match timeout(TIMEOUT, unharmed(self.shop.wait_until_caught_up())).await {
                 Ok(Ok(())) => return,

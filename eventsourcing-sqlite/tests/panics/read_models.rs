@@ -46,7 +46,9 @@ fn a_panic_while_a_read_model_is_built_anew_fails_the_build_and_the_old_one_answ
 
 async fn build(place: &Place, point: Point, when: When, what: &str) -> u32 {
     arm(point, when);
-    let build = unharmed(place.shop.rebuild("report")).await.unwrap();
+    let build = unharmed(place.shop.rebuild(crate::shop::Shop::REPORT))
+        .await
+        .unwrap();
     let built = timeout(TIMEOUT, build.finished())
         .await
         .unwrap_or_else(|_| panic!("{what}: a silent end"));
@@ -62,7 +64,7 @@ async fn build(place: &Place, point: Point, when: When, what: &str) -> u32 {
             .await
             .unwrap();
         assert_eq!(rows.len(), 13, "{what}: the old one answers");
-        let again = place.shop.rebuild("report").await.unwrap();
+        let again = place.shop.rebuild(crate::shop::Shop::REPORT).await.unwrap();
         timeout(TIMEOUT, again.finished())
             .await
             .unwrap_or_else(|_| panic!("{what}: a silent end"))

@@ -234,7 +234,8 @@ impl Command {
 
 async fn caught_up(state: &State, receipt: &Receipt) -> Result<(), SystemError> {
     for follower in <EventSourcedBank as eventsourcing::System>::definition().followers {
-        state.bank.wait_for(receipt, follower.name, TIMEOUT).await?;
+        let follower = state.bank.find_follower(follower.name)?;
+        state.bank.wait_for(receipt, follower, TIMEOUT).await?;
     }
     Ok(())
 }

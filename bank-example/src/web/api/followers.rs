@@ -3,7 +3,6 @@
 
 use axum::extract::State as Extract;
 use axum::http::StatusCode;
-use eventsourcing::SystemError;
 use eventsourcing::store::{Acknowledged, LogId};
 use eventsourcing::system::{FollowerHealth, FollowerVerification};
 use serde::Serialize;
@@ -155,11 +154,12 @@ pub(super) async fn resume(
     command: Command,
 ) -> Result<(StatusCode, Json<Resumed>), Problem> {
     command.unconditional()?;
-    match state.bank.resume(&follower).await {
-        Ok(_) => Ok((StatusCode::ACCEPTED, Json(Resumed { follower }))),
-        Err(SystemError::Invalid { .. }) => Err(unknown(&follower)),
-        Err(error) => Err(error.into()),
-    }
+    let name = state.bank.find_follower(&follower);
+    state
+        .bank
+        .resume(name.map_err(|_| unknown(&follower))?)
+        .await?;
+    Ok((StatusCode::ACCEPTED, Json(Resumed { follower })))
 }
 
 /// Reports that there is no such follower.

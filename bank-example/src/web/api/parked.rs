@@ -112,7 +112,7 @@ pub(super) async fn list(Extract(state): Extract<State>) -> Result<Json<AllParke
     let mut timers = Vec::new();
 
     for name in followers() {
-        let parking = state.bank.parking(name)?;
+        let parking = state.bank.parking(state.bank.find_follower(name)?)?;
         parked.extend(
             parking
                 .list()
@@ -188,7 +188,11 @@ impl Record {
 pub(super) async fn records(Extract(state): Extract<State>) -> Result<Json<Records>, Problem> {
     let mut records = Vec::new();
     for name in followers() {
-        let of_follower = state.bank.parking(name)?.records().await?;
+        let of_follower = state
+            .bank
+            .parking(state.bank.find_follower(name)?)?
+            .records()
+            .await?;
         records.extend(of_follower.iter().map(|record| Record::new(name, record)));
     }
     records.sort_by(|one, other| one.at.cmp(&other.at));
@@ -319,7 +323,8 @@ pub(super) async fn give_up(
 }
 
 fn parking<'a>(state: &'a State, follower: &str) -> Result<Parking<'a, EventSourcedBank>, Problem> {
-    state.bank.parking(follower).map_err(|_| unknown(follower))
+    let name = state.bank.find_follower(follower);
+    Ok(state.bank.parking(name.map_err(|_| unknown(follower))?)?)
 }
 
 async fn find(

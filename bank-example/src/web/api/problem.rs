@@ -302,6 +302,7 @@ impl From<SystemError> for Problem {
     fn from(error: SystemError) -> Self {
         match error {
             SystemError::Store(error) => error.into(),
+            error @ SystemError::NotParked { .. } => Self::new(Kind::NotParked, error.to_string()),
             SystemError::Invalid { reason } => Self::new(Kind::NotParked, reason),
             error => Self::internal(&error),
         }

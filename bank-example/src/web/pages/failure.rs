@@ -98,6 +98,9 @@ impl From<SqlError> for Failure {
 impl From<SystemError> for Failure {
     fn from(error: SystemError) -> Self {
         match error {
+            error @ (SystemError::UnknownFollower { .. } | SystemError::NotParked { .. }) => {
+                Self::Refused(error.to_string())
+            }
             SystemError::Invalid { reason } => Self::Refused(reason),
             error => Self::Broken(error.into()),
         }

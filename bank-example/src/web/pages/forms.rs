@@ -21,6 +21,7 @@ use crate::application::accounts::AccountService;
 use crate::application::summaries::Listing;
 use crate::domain::account::Account;
 use crate::domain::{BankError, Money};
+use crate::system::EventSourcedBank;
 use crate::web::State;
 use crate::web::security::Sent;
 
@@ -338,7 +339,7 @@ async fn done(
         let _ = tokio::join!(
             bank.summaries.wait_for(&receipt, DEFAULT_TIMEOUT),
             bank.activity.wait_for(&receipt, DEFAULT_TIMEOUT),
-            bank.wait_for(&receipt, "ledger", DEFAULT_TIMEOUT),
+            bank.wait_for(&receipt, EventSourcedBank::LEDGER, DEFAULT_TIMEOUT),
         );
     }
     let page = on.map_or_else(|| "/".to_owned(), |id| format!("/accounts/{id}"));

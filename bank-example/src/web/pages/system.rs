@@ -239,7 +239,11 @@ fn done(done: &str) -> Option<&'static str> {
 async fn parked(state: &State) -> Result<Vec<ParkedShown>, Failure> {
     let mut all = Vec::new();
     for follower in EventSourcedBank::definition().followers {
-        let parked = state.bank.parking(follower.name)?.list().await?;
+        let parked = state
+            .bank
+            .parking(state.bank.find_follower(follower.name)?)?
+            .list()
+            .await?;
         all.extend(
             parked
                 .into_iter()
@@ -252,7 +256,11 @@ async fn parked(state: &State) -> Result<Vec<ParkedShown>, Failure> {
 async fn parked_timers(state: &State) -> Result<Vec<TimerShown>, Failure> {
     let mut all = Vec::new();
     for follower in EventSourcedBank::definition().followers {
-        let timers = state.bank.parking(follower.name)?.timers().await?;
+        let timers = state
+            .bank
+            .parking(state.bank.find_follower(follower.name)?)?
+            .timers()
+            .await?;
         all.extend(
             timers
                 .into_iter()
@@ -278,7 +286,13 @@ async fn resume(
     };
     let follower = &fields.follower;
     let before = stopped_before(&state, follower).await?;
-    let outcome = match (state.bank.resume(follower).await?, before) {
+    let outcome = match (
+        state
+            .bank
+            .resume(state.bank.find_follower(follower)?)
+            .await?,
+        before,
+    ) {
         (false, _) => "works",
         (true, None) => "resumed",
         (true, Some(position)) => resume_outcome(&state, follower, position).await,
@@ -299,6 +313,9 @@ async fn stopped_before(state: &State, follower: &str) -> Result<Option<Position
 
 async fn resume_outcome(state: &State, follower: &str, position: Position) -> &'static str {
     let event = Receipt::at(state.bank.accounts.store().log_id(), position);
+    let Ok(follower) = state.bank.find_follower(follower) else {
+        return "resumed";
+    };
     match state.bank.wait_for(&event, follower, TIMEOUT).await {
         Err(SystemError::FollowerStopped(_)) => "stopped",
         _ => "resumed",
@@ -335,11 +352,14 @@ async fn retry(
         Sent::Signed { fields, actor } => (fields, actor),
         Sent::Outdated { fields } => return outdated(&state, session, &fields).await,
     };
-    let parking = state.bank.parking(&fields.follower)?.by(actor);
+    let parking = state
+        .bank
+        .parking(state.bank.find_follower(&fields.follower)?)?
+        .by(actor);
     let outcome = match parking.retry(&fields.id()?).await {
         Ok(retried) if retried.failure.is_none() => "retried",
         Ok(_) => "failed",
-        Err(SystemError::Invalid { .. }) => "gone",
+        Err(SystemError::NotParked { .. }) => "gone",
         Err(error) => return Err(error.into()),
     };
     Ok(Redirect::to(&format!("/system?done={outcome}")).into_response())
@@ -362,13 +382,13 @@ async fn give_up(
     }
     let outcome = match state
         .bank
-        .parking(&fields.follower)?
+        .parking(state.bank.find_follower(&fields.follower)?)?
         .by(actor)
         .discard(&fields.id()?, &reason)
         .await
     {
         Ok(()) => "given-up",
-        Err(SystemError::Invalid { .. }) => "gone",
+        Err(SystemError::NotParked { .. }) => "gone",
         Err(error) => return Err(error.into()),
     };
     Ok(Redirect::to(&format!("/system?done={outcome}")).into_response())
@@ -392,14 +412,14 @@ async fn retry_timer(
     };
     let outcome = match state
         .bank
-        .parking(&fields.follower)?
+        .parking(state.bank.find_follower(&fields.follower)?)?
         .by(actor)
         .retry_timer(&fields.key)
         .await
     {
         Ok(None) => "timer-retried",
         Ok(Some(_)) => "failed",
-        Err(SystemError::Invalid { .. }) => "gone",
+        Err(SystemError::NotParked { .. }) => "gone",
         Err(error) => return Err(error.into()),
     };
     Ok(Redirect::to(&format!("/system?done={outcome}")).into_response())
@@ -421,13 +441,13 @@ async fn discard_timer(
     }
     let outcome = match state
         .bank
-        .parking(&fields.follower)?
+        .parking(state.bank.find_follower(&fields.follower)?)?
         .by(actor)
         .discard_timer(&fields.key, &reason)
         .await
     {
         Ok(()) => "discarded",
-        Err(SystemError::Invalid { .. }) => "gone",
+        Err(SystemError::NotParked { .. }) => "gone",
         Err(error) => return Err(error.into()),
     };
     Ok(Redirect::to(&format!("/system?done={outcome}")).into_response())

@@ -90,10 +90,10 @@ impl<'a, S: Send + Sync + 'static> Parking<'a, S> {
     }
 
     /// Retries the failed event of a parked stream, and after a success the events that wait behind
-    /// it, in request.
+    /// it, in order.
     ///
     /// # Errors
-    /// [`SystemError::Invalid`]: the stream is not parked. [`SystemError::Store`]: a store does not
+    /// [`SystemError::NotParked`]: the stream is not parked. [`SystemError::Store`]: a store does not
     /// answer; the events processed before the error stay processed.
     pub async fn retry(&self, stream: &StreamId) -> Result<Retried, SystemError> {
         self.retry_with(stream, None).await
@@ -117,7 +117,7 @@ impl<'a, S: Send + Sync + 'static> Parking<'a, S> {
     /// behind it wait until they are [retried](Self::retry).
     ///
     /// # Errors
-    /// [`SystemError::Invalid`]: the stream is not parked, or no reason is given.
+    /// [`SystemError::NotParked`]: the stream is not parked. [`SystemError::Invalid`]: no reason is given.
     /// [`SystemError::Store`]: a store does not answer.
     pub async fn discard(&self, stream: &StreamId, reason: &str) -> Result<(), SystemError> {
         if reason.trim().is_empty() {
@@ -174,8 +174,9 @@ impl<'a, S: Send + Sync + 'static> Parking<'a, S> {
     }
 
     fn not_parked(&self, stream: &StreamId) -> SystemError {
-        SystemError::Invalid {
-            reason: format!("follower {} has not parked {stream}", self.follower),
+        SystemError::NotParked {
+            follower: self.follower.clone(),
+            what: stream.to_string(),
         }
     }
 }

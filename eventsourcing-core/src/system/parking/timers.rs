@@ -100,7 +100,7 @@ impl<S: Send + Sync + 'static> Parking<'_, S> {
     /// key in each of them. The first one that is found is retried.
     ///
     /// # Errors
-    /// [`SystemError::Invalid`]: no such timer is parked. [`SystemError::Store`]: a store does not
+    /// [`SystemError::NotParked`]: no such timer is parked. [`SystemError::Store`]: a store does not
     /// answer.
     pub async fn retry_timer(&self, key: &str) -> Result<Option<FollowerFailure>, SystemError> {
         self.try_timer(key, None).await
@@ -122,7 +122,7 @@ impl<S: Send + Sync + 'static> Parking<'_, S> {
     /// Discards a parked timer: the policy never processes it.
     ///
     /// # Errors
-    /// [`SystemError::Invalid`]: no such timer is parked, or no reason is given.
+    /// [`SystemError::NotParked`]: no such timer is parked. [`SystemError::Invalid`]: no reason is given.
     /// [`SystemError::Store`]: a store does not answer.
     pub async fn discard_timer(&self, key: &str, reason: &str) -> Result<(), SystemError> {
         if reason.trim().is_empty() {
@@ -166,8 +166,9 @@ impl<S: Send + Sync + 'static> Parking<'_, S> {
     }
 
     fn no_such_timer(&self, key: &str) -> SystemError {
-        SystemError::Invalid {
-            reason: format!("follower {} has not parked a timer {key:?}", self.follower),
+        SystemError::NotParked {
+            follower: self.follower.clone(),
+            what: format!("a timer {key:?}"),
         }
     }
 }
