@@ -506,7 +506,7 @@ async fn a_build_that_fails_says_so_and_the_old_version_answers() {
             .expect("it joins the one under way");
         let failure = build.finished().await.expect_err("it fails").to_string();
         assert!(
-            failure.contains("before position 1 (Opened of Account"),
+            failure.contains("at position 1 (Opened of Account"),
             "{failure}"
         );
         assert_eq!(number(&broken.credits, alice).await.expect("an answer"), 5);

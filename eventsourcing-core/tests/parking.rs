@@ -516,7 +516,7 @@ async fn a_follower_that_parks_everything_stops() {
     }
     let stopped = pantry.wait_until_caught_up().await.unwrap_err().to_string();
     assert!(
-        stopped.contains("before position 10001 (Filled of Jar"),
+        stopped.contains("at position 10001 (Filled of Jar"),
         "{stopped}"
     );
     assert_eq!(pantry.health().await.unwrap().followers[0].parked, 10_000);
