@@ -895,7 +895,7 @@ fn a_build_that_is_interrupted_is_shown_and_goes_on() {
             (1..1_000).for_each(|_| {
                 account.record(AccountEvent::Credited {
                     amount: support::money("0.01"),
-                })
+                });
             });
             app.save(&mut account).await.expect("a save");
         }

@@ -166,7 +166,7 @@ async fn write(
         (1..events_each).for_each(|_| {
             account.record(AccountEvent::Credited {
                 amount: money("0.01"),
-            })
+            });
         });
         app.save(&mut account).await.expect("a save");
     }

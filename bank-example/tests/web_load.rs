@@ -117,11 +117,11 @@ fn ask(mut client: Client, accounts: &[String], mut random: fastrand::Rng, until
         let answer = answer.unwrap_or_else(|error| panic!("no answer: {error}"));
         match answer.status {
             200 => {
-                (seen.gained, seen.movements) = (seen.gained + gained, seen.movements + movements)
+                (seen.gained, seen.movements) = (seen.gained + gained, seen.movements + movements);
             }
             409 if answer.text.contains("insufficient-funds") => seen.refusals += 1,
             422 if account == other && answer.text.contains("two different accounts") => {
-                seen.refusals += 1
+                seen.refusals += 1;
             }
             _ => panic!("{answer:?}"),
         }

@@ -754,7 +754,7 @@ async fn it_says_how_far_it_is() {
         .await
         .unwrap();
     import(&MemoryStore::new(), &mut Cursor::new(file), |progress| {
-        told.push(progress)
+        told.push(progress);
     })
     .await
     .unwrap();

@@ -538,7 +538,7 @@ async fn root_that_a_policy_has_carried_over_from_a_forgotten_past_decides_nothi
             tokio::time::timeout(SOON, running.wait_until_caught_up())
                 .await
                 .expect("it settles")
-                .unwrap()
+                .unwrap();
         };
         fill(&running.jars.app, 5).await;
         settled().await;

@@ -181,7 +181,7 @@ impl Module {
             }
             UseTree::Name(name) => self.take(name.ident.to_string(), with(&name.ident), is_public),
             UseTree::Rename(rename) => {
-                self.take(rename.rename.to_string(), with(&rename.ident), is_public)
+                self.take(rename.rename.to_string(), with(&rename.ident), is_public);
             }
         }
     }

@@ -151,7 +151,7 @@ async fn pages_hold_every_event_once_despite_failures() {
             match pages.next().await {
                 Ok(page) if page.events.is_empty() && page.ceiling == after => break,
                 Ok(page) => {
-                    positions.extend(page.events.iter().map(|event| event.position.as_u64()))
+                    positions.extend(page.events.iter().map(|event| event.position.as_u64()));
                 }
                 Err(_) => assert_eq!(pages.after(), after, "the same page comes next"),
             }

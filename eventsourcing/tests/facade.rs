@@ -246,7 +246,7 @@ async fn opening_what_should_exist_creates_nothing() -> Tested {
     let url = format!("sqlite:{}", file.display());
     match store::open_existing(&url).await {
         Err(OpenError::Store(StoreError::NoStore { reason })) => {
-            assert!(reason.contains("bank.db"), "{reason}")
+            assert!(reason.contains("bank.db"), "{reason}");
         }
         other => panic!("not refused as a store that is not there: {other:?}"),
     }

@@ -30,10 +30,10 @@ impl Policy<Transfer> for AccountService {
                 answer(transfer, Side::Credit, refusal, work);
             }
             TransferEvent::Completed { order } if order.bank.is_none() => {
-                credit(order.to, order.amount, work).await?
+                credit(order.to, order.amount, work).await?;
             }
             TransferEvent::Compensated { order, .. } => {
-                credit(order.from, order.amount, work).await?
+                credit(order.from, order.amount, work).await?;
             }
             TransferEvent::Debited { .. } | TransferEvent::Completed { .. } => {}
             TransferEvent::Refused { .. } => {}

@@ -82,7 +82,7 @@ async fn a_bank_may_switch_its_codec_as_often_as_it_likes() {
             let fields = Codec::decode_value(event).unwrap();
             match event.name.as_str() {
                 "Opened" if event.stream.category == *"Account" => {
-                    assert_eq!(fields["owner"], long_name())
+                    assert_eq!(fields["owner"], long_name());
                 }
                 "Credited" => assert!(matches!(&fields["amount"], Value::String(_)), "{fields}"),
                 _ => assert!(fields.is_object(), "{fields}"),

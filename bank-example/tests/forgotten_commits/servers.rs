@@ -163,7 +163,7 @@ async fn storm(accident: Accident) {
     outcome.report(&format!("{accident:?}"), &processes);
     match accident {
         Accident::SynchronousStandby => {
-            assert_eq!(outcome.forgotten, 0, "acknowledged commits are lost")
+            assert_eq!(outcome.forgotten, 0, "acknowledged commits are lost");
         }
         _ => assert!(
             outcome.forgotten > 0,

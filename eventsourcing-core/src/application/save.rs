@@ -141,7 +141,7 @@ impl Application {
                         .in_epoch(guard.epoch);
                 }
                 Part::Root(root) if root.has_pending() => {
-                    append = self.encode_root(append, *root, &metadata)?
+                    append = self.encode_root(append, *root, &metadata)?;
                 }
                 Part::Root(_) => {}
             }

@@ -212,7 +212,7 @@ impl Names {
                     match self {
                         Self::Live => filled.push_str(&quoted(name)),
                         Self::Generation(generation) => {
-                            filled.push_str(&quoted(&table_of(name, generation)))
+                            filled.push_str(&quoted(&table_of(name, generation)));
                         }
                     }
                     rest = after;

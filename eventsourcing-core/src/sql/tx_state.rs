@@ -134,7 +134,7 @@ fn after_nested_comment(mut comment: &str) -> &str {
         let opening = comment.find("/*").unwrap_or(comment.len());
         match comment.find("*/") {
             Some(closing) if closing < opening => {
-                (depth, comment) = (depth - 1, &comment[closing + 2..])
+                (depth, comment) = (depth - 1, &comment[closing + 2..]);
             }
             Some(_) => (depth, comment) = (depth + 1, &comment[opening + 2..]),
             None => return "",

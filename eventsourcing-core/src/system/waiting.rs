@@ -181,7 +181,7 @@ pub(crate) async fn unless_lost(
                 return done;
             }
             Either::Right((Err(StoreError::OutdatedEpoch { .. }), _)) => {
-                epoch = prove(log, known).await?
+                epoch = prove(log, known).await?;
             }
             Either::Right((Err(error), _)) if log.fault().is_some() => return Err(error.into()),
             Either::Right(_) => tokio::time::sleep(REST).await,
@@ -195,7 +195,7 @@ async fn prove(log: &dyn EventStore, known: KnownPlace) -> Result<Epoch, StoreEr
         match known.verify(log).await {
             Ok(proof) => return Ok(proof.epoch),
             Err(StoreError::Unavailable { .. }) if log.fault().is_none() => {
-                tokio::time::sleep(REST).await
+                tokio::time::sleep(REST).await;
             }
             Err(error) => return Err(error),
         }

@@ -236,7 +236,7 @@ async fn other_commands_of_a_shared_append_are_unharmed() {
         for (outcome, number) in outcomes.into_iter().zip(1..) {
             match outcome {
                 Err(error) if number == 5 => {
-                    assert_names(&error, "Filled", "odd.Fraction", "finite")
+                    assert_names(&error, "Filled", "odd.Fraction", "finite");
                 }
                 outcome => drop(outcome.unwrap_or_else(|error| panic!("{number}: {error}"))),
             }
@@ -416,7 +416,7 @@ impl Policy<Crate> for Copies {
                 work.create::<Double>(id, DoubleEvent::Begun { half: half(odd) });
             }
             CrateEvent::Filled { odd } => {
-                work.schedule(event.recorded_at, event.aggregate_id, &half(odd))
+                work.schedule(event.recorded_at, event.aggregate_id, &half(odd));
             }
         }
         Ok(())

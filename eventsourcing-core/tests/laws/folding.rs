@@ -76,7 +76,7 @@ fn the_same_seed_finds_the_same() {
         broken(|| {
             Laws::<Jar>::new()
                 .with_seed(Seed::new(7))
-                .folding_never_panics()
+                .folding_never_panics();
         })
     };
     assert_eq!(run(), run());
@@ -89,7 +89,7 @@ fn every_seed_finds_the_shortest() {
         let message = broken(|| {
             Laws::<Jar>::new()
                 .with_seed(Seed::new(seed))
-                .folding_never_panics()
+                .folding_never_panics();
         });
         assert_says(
             &message,
@@ -103,7 +103,7 @@ fn a_decision_that_lets_happen_what_the_fold_cannot_take_is_found() {
     let message = broken(|| {
         Laws::<Jar>::new()
             .with_decision(Jar::take_unasked)
-            .folding_never_panics()
+            .folding_never_panics();
     });
     assert_says(
         &message,
@@ -120,7 +120,7 @@ fn a_decision_that_panics_is_found() {
     let message = broken(|| {
         Laws::<Jar>::new()
             .with_decision(Jar::take_all_but)
-            .folding_never_panics()
+            .folding_never_panics();
     });
     assert_says(
         &message,
@@ -136,7 +136,7 @@ fn a_decision_on_what_cannot_happen_is_found() {
     let message = broken(|| {
         Laws::<Jar>::new()
             .with_decision(Jar::fill_again)
-            .folding_never_panics()
+            .folding_never_panics();
     });
     assert_says(
         &message,
@@ -149,7 +149,7 @@ fn decisions_that_never_decide_test_nothing() {
     let message = broken(|| {
         Laws::<Jar>::new()
             .with_decision(Jar::refuse)
-            .folding_never_panics()
+            .folding_never_panics();
     });
     assert_says(
         &message,

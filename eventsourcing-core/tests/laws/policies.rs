@@ -200,7 +200,7 @@ fn with_timers<P: From<Application> + Policy<Jar> + Timers>() -> String {
     broken(|| {
         PolicyLaws::<P, Jar>::new()
             .with_timers()
-            .an_event_processed_twice_leads_to_the_same()
+            .an_event_processed_twice_leads_to_the_same();
     })
 }
 

@@ -89,7 +89,7 @@ fn an_event_that_forgets_a_field_is_found() {
     let message = broken(|| {
         Laws::<Shop>::new()
             .with_decision(Shop::sell)
-            .replay_gives_what_was_recorded()
+            .replay_gives_what_was_recorded();
     });
     assert_says(
         &message,

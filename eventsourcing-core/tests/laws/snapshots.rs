@@ -61,7 +61,7 @@ mod forgetful_only_to_debug {
 #[test]
 fn a_snapshot_that_drops_a_field_is_found() {
     let message = broken(|| {
-        Laws::<forgetful_state::Account>::new().a_snapshot_and_the_events_after_it_are_all_events()
+        Laws::<forgetful_state::Account>::new().a_snapshot_and_the_events_after_it_are_all_events();
     });
     assert_says(
         &message,
@@ -81,7 +81,7 @@ fn a_snapshot_that_drops_a_field_that_only_debug_shows_is_found() {
     let message = broken(|| {
         law()
             .with_debug()
-            .a_snapshot_and_the_events_after_it_are_all_events()
+            .a_snapshot_and_the_events_after_it_are_all_events();
     });
     assert_says(
         &message,

@@ -130,7 +130,7 @@ impl Policy<Wish> for Bells {
     ) -> Result<(), ApplicationError> {
         match &event.payload {
             WishEvent::Made { at, text, .. } if text == "number" => {
-                work.schedule(*at, "number", &7_u32)
+                work.schedule(*at, "number", &7_u32);
             }
             WishEvent::Made { key, at, text } | WishEvent::Repeated { key, at, text } => {
                 work.schedule(*at, key, &Text(text.clone()));

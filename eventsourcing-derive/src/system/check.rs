@@ -82,7 +82,7 @@ impl Part {
             }
             Role::Application { timers: None, .. } => {}
             Role::Projection(_) => {
-                errors.report(&self.field, messages::projection_idle(&self.field))
+                errors.report(&self.field, messages::projection_idle(&self.field));
             }
         }
     }

@@ -71,7 +71,7 @@ fn check_events(follow: &Follow, errors: &mut Errors) {
                 messages::follows_strange_event(source_text(event), &aggregate),
             ),
             Some(name) if !seen.insert(name) => {
-                errors.report(name, messages::repeated_followed_event(name))
+                errors.report(name, messages::repeated_followed_event(name));
             }
             Some(_) => {}
         }

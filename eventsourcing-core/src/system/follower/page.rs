@@ -86,7 +86,7 @@ impl<S> FollowerWorker<S> {
             false => {
                 self.sink
                     .process(system, &free, step.tracking.clone())
-                    .await?
+                    .await?;
             }
         }
         cursor.done(step);

@@ -193,10 +193,10 @@ pub(super) fn check_depth(payload: &serde_json::Value) -> Result<(), SystemError
         }
         match value {
             serde_json::Value::Array(values) => {
-                left.extend(values.iter().map(|value| (value, depth + 1)))
+                left.extend(values.iter().map(|value| (value, depth + 1)));
             }
             serde_json::Value::Object(fields) => {
-                left.extend(fields.values().map(|value| (value, depth + 1)))
+                left.extend(fields.values().map(|value| (value, depth + 1)));
             }
             _ => {}
         }

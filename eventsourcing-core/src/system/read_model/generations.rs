@@ -437,7 +437,7 @@ impl Generations {
         loop {
             match attempt().await {
                 Err(SqlError::Store(StoreError::TrackingConflict { .. })) => {
-                    tokio::task::yield_now().await
+                    tokio::task::yield_now().await;
                 }
                 outcome => return outcome,
             }

@@ -88,7 +88,7 @@ impl Check {
                 follower: follower.clone(),
                 position,
                 end,
-            })
+            });
         };
         let mut reached = Position::ZERO;
         report(reached);

@@ -170,7 +170,7 @@ impl Picture {
 pub(super) fn assert_conflict(result: Result<Appended, StoreError>, on: &StreamId, at: Version) {
     match result {
         Err(StoreError::Conflict { stream, actual, .. }) => {
-            assert_eq!((&stream, actual), (on, at), "what conflicts")
+            assert_eq!((&stream, actual), (on, at), "what conflicts");
         }
         other => panic!("expected a conflict on {on} at version {at}, found {other:?}"),
     }
@@ -198,7 +198,7 @@ pub(super) fn assert_tracking_conflict<T: Debug>(
 pub(super) fn assert_invalid<T>(result: Result<T, StoreError>, what: &str) {
     match result {
         Err(StoreError::Invalid { reason }) => {
-            assert!(!reason.is_empty(), "{what}: the reason is missing")
+            assert!(!reason.is_empty(), "{what}: the reason is missing");
         }
         Err(other) => panic!("{what} must be invalid, found {other:?}"),
         Ok(_) => panic!("{what} must be invalid, but was accepted"),

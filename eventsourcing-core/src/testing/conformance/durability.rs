@@ -150,7 +150,7 @@ pub async fn refused_append_leaves_no_trace<F: Fixture>(fixture: &F) {
         let result = store.append(refused.with_command_id(id)).await;
         match what {
             Refusal::Conflict(stream, actual) => {
-                assert_conflict(result, stream, Version::new(actual))
+                assert_conflict(result, stream, Version::new(actual));
             }
             Refusal::TrackingConflict => assert_tracking_conflict(result, &FOLLOWER, 2),
             Refusal::Invalid(what) => assert_invalid(result, what),

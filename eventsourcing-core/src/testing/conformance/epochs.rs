@@ -403,7 +403,7 @@ async fn settled<T, A: Future<Output = Result<T, StoreError>>>(
     loop {
         match ask().await {
             Err(StoreError::Unavailable { .. }) => {
-                tokio::time::sleep(Duration::from_millis(5)).await
+                tokio::time::sleep(Duration::from_millis(5)).await;
             }
             answer => return answer,
         }

@@ -144,7 +144,7 @@ impl Method {
         match &receiver.kind {
             ReceiverKind::Reference(_, _, Some(_)) => {}
             ReceiverKind::Reference(_, _, None) => {
-                errors.report(receiver, messages::receiver_shared(name))
+                errors.report(receiver, messages::receiver_shared(name));
             }
             ReceiverKind::Value => errors.report(receiver, messages::receiver_owned(name)),
             _ => errors.report(receiver, messages::receiver_typed(name)),
@@ -176,7 +176,7 @@ impl Method {
                 }
                 Pat::Ident(_) => {}
                 pattern => {
-                    errors.report(pattern, messages::parameter_pattern(&self.signature.ident))
+                    errors.report(pattern, messages::parameter_pattern(&self.signature.ident));
                 }
             }
         }

@@ -170,7 +170,7 @@ impl<'a> ValueSource<'a> {
             self.generator
                 .trace
                 .borrow_mut()
-                .blame(Some((self.place, kind)))
+                .blame(Some((self.place, kind)));
         })
     }
 
