@@ -9,7 +9,8 @@ use domain::{FAILS_ON, Jar, JarEvent, NotEnough, Pantry, shelf};
 use eventsourcing_core::archive::{ArchiveError, Exported, Imported, Stage, export, import};
 use eventsourcing_core::store::{
     Append, CodecId, CommandId, EventStore, Expected, LogQuery, MemoryStore, NewEvent, NotesQuery,
-    Position, Receipt, ReceiptKind, StoreError, StoredEvent, StreamId, Tracking,
+    Position, Receipt, ReceiptKind, SharedAnswer, SharedCommand, StoreError, StoredEvent, StreamId,
+    Tracking,
 };
 use eventsourcing_core::testing::{Fault, FaultyStore, Operation, Seed};
 use eventsourcing_core::{
@@ -504,6 +505,59 @@ async fn rejections_that_were_kept_and_commands_that_recorded_nothing_are_answer
         answers_of(&store).await,
         "from store to store"
     );
+}
+
+/// Commands that have shared an append are commands of their own in a file, and in the store that it is imported into.
+#[tokio::test]
+async fn commands_that_have_shared_an_append_are_answered_after_an_import() {
+    let store = MemoryStore::new();
+    let answers = [
+        SharedAnswer::Recorded { last_event: 3 },
+        SharedAnswer::NothingRecorded,
+        SharedAnswer::Recorded { last_event: 1 },
+        SharedAnswer::Rejected,
+        SharedAnswer::Recorded { last_event: 4 },
+    ];
+    let commands = answers.map(|answer| SharedCommand {
+        id: CommandId::new(),
+        answer,
+    });
+    let event = |number: u8| NewEvent {
+        name: "Counted".into(),
+        schema_version: 1,
+        codec: CodecId(1),
+        payload: vec![b'0' + number],
+        metadata: b"{}".to_vec(),
+    };
+    let stream = || StreamId::new("Counter", CommandId::new().as_uuid());
+    let append = Append::new(Timestamp::UNIX_EPOCH)
+        .with_events(stream(), Expected::NoStream, (0..3).map(event).collect())
+        .with_events(stream(), Expected::NoStream, (3..5).map(event).collect())
+        .with_shared_commands(commands.to_vec());
+    store.append(append.clone()).await.unwrap();
+    let (file, told) = exported(&store).await;
+    assert_eq!((told.events, told.answers), (5, 2));
+    let other = MemoryStore::new();
+    imported(&other, &file).await.unwrap();
+    for store in [&store, &other] {
+        let error = store.append(append.clone()).await.unwrap_err();
+        let StoreError::Repeated { receipts } = error else {
+            panic!("{error}")
+        };
+        let answers = receipts
+            .iter()
+            .map(|receipt| (receipt.kind, receipt.position.as_u64()));
+        assert_eq!(
+            answers.collect::<Vec<_>>(),
+            [
+                (ReceiptKind::Recorded, 4),
+                (ReceiptKind::NothingRecorded, 5),
+                (ReceiptKind::Recorded, 2),
+                (ReceiptKind::Rejected, 5),
+                (ReceiptKind::Recorded, 5),
+            ]
+        );
+    }
 }
 
 /// Rejections stored by earlier releases, and archives written by them.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use deadpool_postgres::ClientWrapper;
 use eventsourcing_core::store::{
     Append, Appended, CommandId, Expected, LogId, Name, NewEvent, Position, Receipt, ReceiptKind,
-    StoreError, StreamAppend, StreamId, Tracking, Version,
+    SharedAnswer, SharedCommand, StoreError, StreamAppend, StreamId, Tracking, Version,
 };
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
@@ -48,6 +48,8 @@ pub(crate) struct Batch<'a> {
     command_appends: Vec<i32>,
     command_ids: Vec<Uuid>,
     command_kinds: Vec<i16>,
+    command_parts: Vec<i32>,
+    command_events: Vec<i32>,
     step_appends: Vec<i32>,
     step_followers: Vec<&'a str>,
     step_upstreams: Vec<Uuid>,
@@ -148,11 +150,15 @@ impl<'a> Batch<'a> {
             LockMode::Exclusive => self.call_exclusively(client).await?,
         };
         let verdicts = verdicts(&row)?;
-        Ok(self
-            .appends
-            .iter()
+        let answered = answered(&row)?;
+        Ok((1..)
+            .zip(&self.appends)
             .zip(&verdicts)
-            .map(|(append, verdict)| self.outcome(append, log, verdict))
+            .map(|((number, append), verdict)| {
+                self.outcome(append, log, verdict, || {
+                    self.shared_receipts(append, number, log, &answered)
+                })
+            })
             .collect())
     }
 
@@ -225,34 +231,42 @@ impl<'a> Batch<'a> {
                     &self.step_cut_followers,
                     &self.step_cut_partitions,
                     &self.command_kinds,
+                    &self.command_parts,
+                    &self.command_events,
                 ],
             )
             .await
     }
 
     /// What `verdict` means for `append`, of which it was given.
-    fn outcome(&self, append: &Append, log: LogId, verdict: &Verdict) -> Outcome {
+    fn outcome(
+        &self,
+        append: &Append,
+        log: LogId,
+        verdict: &Verdict,
+        shared: impl Fn() -> Vec<Receipt>,
+    ) -> Outcome {
         let number = verdict.number.unsigned_abs();
         let receipt = |kind| Receipt {
             log,
             kind,
             position: Position::new(number),
-            command_id: append.command_id,
+            command_id: append.commands.only(),
         };
         let place = usize::try_from(verdict.place).unwrap_or_default();
         Outcome::Settled(match (verdict.outcome, &append.tracking) {
             (0, _) => Ok(Appended {
-                receipt: receipt(append.receipt_kind()),
-                repeated: false,
+                shared: shared(),
+                ..Appended::new(receipt(append.receipt_kind()))
             }),
+            (1, _) if !append.commands.shared().is_empty() => {
+                Err(StoreError::Repeated { receipts: shared() })
+            }
             (1, _) => match u8::try_from(verdict.place)
                 .ok()
                 .and_then(ReceiptKind::from_number)
             {
-                Some(kind) => Ok(Appended {
-                    receipt: receipt(kind),
-                    repeated: true,
-                }),
+                Some(kind) => Ok(Appended::repeated(receipt(kind))),
                 None => Err(strange(verdict)),
             },
             (outcome @ (2 | 6 | 7), Some(step)) => Err(tracking::refusal(step, outcome, number)),
@@ -263,6 +277,43 @@ impl<'a> Batch<'a> {
         })
     }
 
+    /// The receipts of the commands that share an append: of all if it was written, and of those that were answered before if it
+    /// was refused. `answered` stands in the order of all commands of the batch.
+    fn shared_receipts(
+        &self,
+        append: &Append,
+        number: i32,
+        log: LogId,
+        answered: &[Option<(Position, ReceiptKind)>],
+    ) -> Vec<Receipt> {
+        let receipt = |command: &SharedCommand| {
+            let place = self.place_of(command.id.as_uuid(), number)?;
+            let (position, kind) = (*answered.get(place)?)?;
+            Some(Receipt {
+                log,
+                kind,
+                position,
+                command_id: Some(command.id),
+            })
+        };
+        append
+            .commands
+            .shared()
+            .iter()
+            .filter_map(receipt)
+            .collect()
+    }
+
+    /// The place of a command of an append among all commands of the batch, which stand in the order of their ids and of the
+    /// appends.
+    fn place_of(&self, id: Uuid, append: i32) -> Option<usize> {
+        let first = self.command_ids.partition_point(|other| *other < id);
+        let same = self.command_ids[first..]
+            .iter()
+            .take_while(|other| **other == id);
+        (first..first + same.count()).find(|place| self.command_appends[*place] == append)
+    }
+
     fn add(
         &mut self,
         number: i32,
@@ -270,12 +321,7 @@ impl<'a> Batch<'a> {
         effects: &mut BatchEffects<'a>,
         written: &mut Vec<WrittenPart<'a>>,
     ) {
-        if let Some(id) = append.command_id {
-            self.command_appends.push(number);
-            self.command_ids.push(id.as_uuid());
-            self.command_kinds
-                .push(append.receipt_kind().number().into());
-        }
+        self.add_commands(number, append);
         if let Some(step) = &append.tracking {
             self.add_step(number, step);
         }
@@ -316,6 +362,39 @@ impl<'a> Batch<'a> {
             self.snapshot_added
                 .push(own.map_or(0, |part| count(part.events.len())));
         }
+    }
+
+    /// Adds the commands of an append, before its parts are added.
+    fn add_commands(&mut self, number: i32, append: &Append) {
+        if let Some(id) = append.commands.only() {
+            self.add_command(number, id, append.receipt_kind(), None);
+        }
+        for SharedCommand { id, answer } in append.commands.shared() {
+            let end = match answer {
+                SharedAnswer::Recorded { last_event } => append.event_at(*last_event),
+                SharedAnswer::NothingRecorded | SharedAnswer::Rejected => None,
+            };
+            self.add_command(number, *id, answer.kind(), end);
+        }
+    }
+
+    /// `end`: the part and the event in it with which the command ends, both from 0, if that is not the end of the append.
+    fn add_command(
+        &mut self,
+        number: i32,
+        id: CommandId,
+        kind: ReceiptKind,
+        end: Option<(usize, usize)>,
+    ) {
+        let (part, event) = match end {
+            Some((part, event)) => (count(self.part_appends.len() + part + 1), count(event + 1)),
+            None => (0, 0),
+        };
+        self.command_appends.push(number);
+        self.command_ids.push(id.as_uuid());
+        self.command_kinds.push(kind.number().into());
+        self.command_parts.push(part);
+        self.command_events.push(event);
     }
 
     fn add_step(&mut self, number: i32, step: &'a Tracking) {
@@ -378,15 +457,17 @@ impl<'a> Batch<'a> {
     }
 
     fn sort_commands(&mut self) {
-        let appends = self
-            .command_appends
-            .iter()
-            .copied()
-            .zip(self.command_kinds.iter().copied());
-        let mut commands: Vec<_> = self.command_ids.iter().copied().zip(appends).collect();
-        commands.sort_unstable();
-        (self.command_ids, (self.command_appends, self.command_kinds)) =
-            commands.into_iter().unzip();
+        if self.command_ids.len() < 2 {
+            return;
+        }
+        let mut places: Vec<usize> = (0..self.command_ids.len()).collect();
+        places
+            .sort_unstable_by_key(|place| (self.command_ids[*place], self.command_appends[*place]));
+        self.command_ids = in_order(&places, &self.command_ids);
+        self.command_appends = in_order(&places, &self.command_appends);
+        self.command_kinds = in_order(&places, &self.command_kinds);
+        self.command_parts = in_order(&places, &self.command_parts);
+        self.command_events = in_order(&places, &self.command_events);
     }
 
     fn conflict(&self, append: &Append, place: usize, actual: Version) -> StoreError {
@@ -402,6 +483,10 @@ impl<'a> Batch<'a> {
             actual,
         }
     }
+}
+
+fn in_order<T: Copy>(places: &[usize], values: &[T]) -> Vec<T> {
+    places.iter().map(|place| values[*place]).collect()
 }
 
 fn strange(verdict: &Verdict) -> StoreError {
@@ -434,7 +519,6 @@ impl<'a> BatchEffects<'a> {
             .streams
             .iter()
             .filter(|part| matches!(part.expected, Expected::NoStream | Expected::Exact(_)));
-        let command = append.command_id.map(CommandId::as_uuid);
         let mut written = append.streams.iter().filter(|part| !part.events.is_empty());
         exact
             .map(|part| &part.stream)
@@ -444,7 +528,10 @@ impl<'a> BatchEffects<'a> {
                 .snapshots
                 .iter()
                 .all(|snapshot| !self.written.contains(&snapshot.stream))
-            && command.is_none_or(|id| !self.commands.contains(&id))
+            && append
+                .commands
+                .ids()
+                .all(|id| !self.commands.contains(&id.as_uuid()))
             && append.tracking.iter().all(|step| {
                 !self
                     .followers
@@ -463,7 +550,7 @@ impl<'a> BatchEffects<'a> {
         let guards = append.streams.iter().filter(|part| is_guard(part));
         self.guarded.extend(guards.map(|part| &part.stream));
         self.commands
-            .extend(append.command_id.map(CommandId::as_uuid));
+            .extend(append.commands.ids().map(CommandId::as_uuid));
         self.followers.extend(
             append
                 .tracking
@@ -500,6 +587,21 @@ fn verdicts(row: &Row) -> Result<Vec<Verdict>, Error> {
             outcome,
             number,
             place,
+        })
+        .collect())
+}
+
+/// What each command of the batch was answered, now or before; `None` if its append was refused for another reason.
+fn answered(row: &Row) -> Result<Vec<Option<(Position, ReceiptKind)>>, Error> {
+    let positions: Vec<Option<i64>> = row.try_get(4)?;
+    let kinds: Vec<Option<i16>> = row.try_get(5)?;
+    let answered = positions.into_iter().zip(kinds);
+    Ok(answered
+        .map(|(position, kind)| {
+            let kind = u8::try_from(kind?)
+                .ok()
+                .and_then(ReceiptKind::from_number)?;
+            Some((Position::new(position?.unsigned_abs()), kind))
         })
         .collect())
 }
@@ -656,5 +758,35 @@ mod tests {
         );
         assert_eq!(batch.part_before, [0, 0, 0, 2]);
         assert_eq!(batch.command_appends, [2, 1, 4, 3]);
+    }
+
+    #[test]
+    fn each_of_several_commands_ends_with_an_event_of_its_append() {
+        let shared = |id, answer| SharedCommand {
+            id: CommandId::from_uuid(Uuid::from_u128(id)),
+            answer,
+        };
+        let event = write(1, Expected::Any).streams.remove(0).events.remove(0);
+        let first = write(5, Expected::Any);
+        let second = Append::new(Timestamp::UNIX_EPOCH)
+            .with_guard(stream(7), Expected::Exists)
+            .with_events(stream(8), Expected::Any, vec![event.clone(), event.clone()])
+            .with_events(stream(9), Expected::Any, vec![event])
+            .with_shared_commands(vec![
+                shared(9, SharedAnswer::Recorded { last_event: 2 }),
+                shared(3, SharedAnswer::NothingRecorded),
+                shared(6, SharedAnswer::Recorded { last_event: 1 }),
+            ]);
+        let batch = Batch::new([&first, &second].into_iter());
+        assert_eq!(batch.command_parts, [0, 3, 4], "in the order of the ids");
+        assert_eq!(batch.command_events, [0, 2, 1]);
+        let answered = [Some((Position::new(12), ReceiptKind::Recorded)), None, None];
+        let log = LogId::from_uuid(Uuid::nil());
+        let known = batch.shared_receipts(&second, 2, log, &answered);
+        assert_eq!(known.len(), 1, "the others were not answered");
+        assert_eq!(
+            known[0].command_id,
+            Some(shared(3, SharedAnswer::Rejected).id)
+        );
     }
 }

@@ -23,7 +23,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex as SyncMutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use eventsourcing_core::store::{Append, Appended, LogId, Position, ReceiptKind, StoreError};
+use eventsourcing_core::store::{
+    Append, Appended, Commands, LogId, Position, ReceiptKind, StoreError,
+};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -289,6 +291,7 @@ impl Writer {
             Outcome::Settled(Ok(Appended {
                 receipt,
                 repeated: false,
+                ..
             })) if receipt.kind == ReceiptKind::Recorded => Some(receipt.position),
             _ => None,
         });
@@ -353,7 +356,11 @@ async fn carry_out(
     for append in &appends {
         refused.push(match append.check_epoch(client.epoch) {
             Ok(()) => None,
-            Err(refusal) => Some(first_receipt(client, log, append).await?.ok_or(refusal)),
+            Err(refusal) => Some(
+                first_answer(client, log, append)
+                    .await?
+                    .unwrap_or(Err(refusal)),
+            ),
         });
     }
     if refused.iter().all(Option::is_none) {
@@ -377,20 +384,22 @@ async fn carry_out(
     Ok(outcomes.collect())
 }
 
-/// What a repeated command was answered the first time.
-async fn first_receipt(
+/// The answer to an append of which a command was answered before. Several commands are looked up one after the other: this happens
+/// once for what was decided before a loss.
+async fn first_answer(
     client: &Connection,
     log: LogId,
     append: &Append,
-) -> Result<Option<Appended>, Error> {
-    let Some(command_id) = append.command_id else {
-        return Ok(None);
-    };
-    let receipt = read::receipt(client, log, command_id).await?;
-    Ok(receipt.map(|receipt| Appended {
-        receipt,
-        repeated: true,
-    }))
+) -> Result<Option<Reply>, Error> {
+    let mut receipts = Vec::new();
+    for id in append.commands.ids() {
+        receipts.extend(read::receipt(client, log, id).await?);
+    }
+    Ok(match (&append.commands, receipts.first()) {
+        (_, None) => None,
+        (Commands::Several(_), Some(_)) => Some(Err(StoreError::Repeated { receipts })),
+        (_, Some(receipt)) => Some(Ok(Appended::repeated(*receipt))),
+    })
 }
 
 /// Writes the appends, as one INSERT if none of them needs a check. If a stream is at another version, a second round

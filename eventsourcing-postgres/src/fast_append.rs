@@ -8,7 +8,7 @@ use std::pin::pin;
 
 use deadpool_postgres::ClientWrapper;
 use eventsourcing_core::store::{
-    Append, Appended, Expected, LogId, NewEvent, Receipt, StreamAppend, StreamId, Version,
+    Append, Appended, Commands, Expected, LogId, NewEvent, Receipt, StreamAppend, StreamId, Version,
 };
 use futures_util::TryStreamExt;
 use tokio_postgres::types::ToSql;
@@ -109,10 +109,7 @@ impl<'a> FastAppend<'a> {
         }
         let appended = |end: &usize| {
             let receipt = Receipt::at(log, positions[*end]);
-            Appended {
-                receipt,
-                repeated: false,
-            }
+            Appended::new(receipt)
         };
         Ok(Some(self.ends.iter().map(appended).collect()))
     }
@@ -161,7 +158,7 @@ impl<'a> FastAppend<'a> {
 fn part(number: usize, append: &Append) -> Option<Part<'_>> {
     let Append {
         recorded_at,
-        command_id: None,
+        commands: Commands::None,
         streams,
         tracking: None,
         snapshots,

@@ -21,7 +21,11 @@ const LOCK: &str = include_str!("queries/lock_schema.sql");
 const SCHEMA: &str = include_str!("schema/0.sql");
 
 /// Script n brings a database from schema n to schema n + 1, `schema_version` included. Schema 0 is no tables at all.
-const MIGRATIONS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("schema/1.sql"),
+    include_str!("schema/2.sql"),
+    include_str!("schema/3.sql"),
+];
 
 /// The schema of a database without the store's tables.
 const NONE: usize = 0;

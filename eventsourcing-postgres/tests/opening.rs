@@ -7,7 +7,8 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use eventsourcing_core::store::{
-    Append, CommandId, EventStore, LogId, NotesQuery, Position, Receipt, ReceiptKind, StoreError,
+    Append, CommandId, EventStore, LogId, NotesQuery, Position, Receipt, ReceiptKind, SharedAnswer,
+    SharedCommand, StoreError,
 };
 use eventsourcing_postgres::PostgresStore;
 use support::server::{FORGETFUL, GUARDED_USER, PASSWORD};
@@ -356,6 +357,111 @@ async fn receipts_of_the_first_and_the_second_schema_are_understood_by_both_prog
         .get(0);
     assert_eq!(position, 0);
     assert_eq!(log_of(&newer).await.len(), 2);
+}
+
+/// Three commands of a program of the second schema: one that records an event in a stream of its own, one that records nothing, and
+/// one that is rejected. `$1` the commands, `$2` the stream.
+const SECOND_SCHEMA_COMMANDS: &str = "
+    SELECT outcomes, numbers, places FROM append(
+        alone => false, waits => '{f,f,f}', command_appends => '{1,2,3}', command_ids => $1,
+        step_appends => '{}', step_followers => '{}', step_upstreams => '{}', step_starts => '{}', step_ends => '{}',
+        step_leases => '{}', step_revisions => '{}', note_appends => '{}', note_followers => '{}',
+        note_upstreams => '{}', note_keys => '{}', note_values => '{}',
+        part_appends => '{1}', part_stream_ids => ARRAY[$2::uuid], part_categories => '{c}',
+        part_expected => '{-1}', part_events => '{1}', part_before => '{0}',
+        event_parts => '{1}', event_numbers => '{1}', event_stream_ids => ARRAY[$2::uuid],
+        event_categories => '{c}', event_names => '{n}', event_schema_versions => '{1}',
+        event_codecs => '{0}', event_recorded_at => '{epoch}', event_metadata => ARRAY[''::bytea],
+        event_payloads => ARRAY[''::bytea],
+        snapshot_appends => '{}', snapshot_places => '{}', snapshot_stream_ids => '{}', snapshot_categories => '{}',
+        snapshot_fingerprints => '{}', snapshot_versions => '{}', snapshot_codecs => '{}', snapshot_payloads => '{}',
+        snapshot_added => '{}', command_kinds => '{0,1,2}')";
+
+/// A program of the second schema is at work while a newer one brings the schema up to date, and each understands what the other one
+/// has answered, also commands that have shared an append.
+#[tokio::test]
+async fn program_of_the_second_schema_goes_on_beside_the_third() {
+    let place = Place::with_database().await;
+    let (older, schema) = (place.outsider().await, place.schema());
+    let scripts = [
+        include_str!("../src/schema/1.sql"),
+        include_str!("../src/schema/2.sql"),
+    ];
+    let create = format!("CREATE SCHEMA {schema}; SET search_path = {schema};");
+    for script in [create.as_str()].into_iter().chain(scripts) {
+        older
+            .batch_execute(script)
+            .await
+            .expect("the second schema");
+    }
+    let append_as_older = older
+        .prepare(SECOND_SCHEMA_COMMANDS)
+        .await
+        .expect("a statement of the second schema");
+    let by_older = async |commands: [CommandId; 3]| {
+        let commands = commands.map(CommandId::as_uuid).to_vec();
+        let row = older
+            .query_one(&append_as_older, &[&commands, &uuid::Uuid::new_v4()])
+            .await
+            .expect("an append");
+        (
+            row.get::<_, Vec<i32>>(0),
+            row.get::<_, Vec<i64>>(1),
+            row.get::<_, Vec<i32>>(2),
+        )
+    };
+    let commands: [[CommandId; 3]; 3] =
+        std::array::from_fn(|_| std::array::from_fn(|_| CommandId::new()));
+    by_older(commands[0]).await;
+    let newer = place.store().await;
+    let (outcomes, numbers, _) = by_older(commands[1]).await;
+    assert_eq!(
+        (outcomes, numbers),
+        (vec![0, 0, 0], vec![2, 1, 1]),
+        "it goes on: without an event a command stands for what was there"
+    );
+    for (commands, positions) in [(commands[0], [1, 0, 0]), (commands[1], [2, 1, 1])] {
+        let kinds = [
+            ReceiptKind::Recorded,
+            ReceiptKind::NothingRecorded,
+            ReceiptKind::Rejected,
+        ];
+        for ((command, kind), position) in commands.into_iter().zip(kinds).zip(positions) {
+            let receipt = Receipt {
+                log: newer.log_id(),
+                kind,
+                position: Position::new(position),
+                command_id: Some(command),
+            };
+            assert_eq!(
+                newer.receipt(command).await.expect("an answer"),
+                Some(receipt)
+            );
+        }
+    }
+
+    let answers = [
+        SharedAnswer::Recorded { last_event: 0 },
+        SharedAnswer::NothingRecorded,
+        SharedAnswer::Rejected,
+    ];
+    let shared = commands[2].into_iter().zip(answers);
+    let shared = shared.map(|(id, answer)| SharedCommand { id, answer });
+    let written = newer
+        .append(append().with_shared_commands(shared.collect()))
+        .await
+        .expect("the commands are new");
+    let positions = written.shared.iter().map(|receipt| receipt.position);
+    assert_eq!(
+        positions.collect::<Vec<_>>(),
+        [Position::new(3), Position::new(3), Position::new(3)]
+    );
+    assert_eq!(
+        by_older(commands[2]).await,
+        (vec![1, 1, 1], vec![3, 3, 3], vec![0, 1, 2]),
+        "the older program gets the first receipts"
+    );
+    assert_eq!(log_of(&newer).await.len(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,8 +1,8 @@
 //! One append within the writer's transaction: everything is checked before anything is written.
 
 use eventsourcing_core::store::{
-    Append, Appended, LogId, NewSnapshot, Position, Receipt, ReceiptKind, StoreError, StreamAppend,
-    Version,
+    Append, Appended, Commands, LogId, NewSnapshot, Position, Receipt, ReceiptKind, SharedAnswer,
+    SharedCommand, StoreError, StreamAppend, Version,
 };
 use jiff::Timestamp;
 use rusqlite::{Result, Transaction, params};
@@ -27,12 +27,8 @@ pub(crate) enum Checked {
 
 /// Checks whether `append` can be written. Reads only.
 pub(crate) fn check(transaction: &Transaction<'_>, log: LogId, append: &Append) -> Result<Checked> {
-    let first = append
-        .command_id
-        .map(|command_id| read::receipt(transaction, log, command_id))
-        .transpose()?;
-    if let Some(receipt) = first.flatten() {
-        return Ok(Checked::Repeated(receipt));
+    if let Some(answered) = check_commands(transaction, log, &append.commands)? {
+        return Ok(answered);
     }
     if let Some(step) = &append.tracking
         && let Some(refusal) = tracking::check(transaction, step)?
@@ -64,6 +60,25 @@ pub(crate) fn check(transaction: &Transaction<'_>, log: LogId, append: &Append) 
     Ok(Checked::Sound(versions))
 }
 
+/// Looks whether commands of an append were answered before.
+fn check_commands(
+    transaction: &Transaction<'_>,
+    log: LogId,
+    commands: &Commands,
+) -> Result<Option<Checked>> {
+    let mut receipts = Vec::new();
+    for id in commands.ids() {
+        receipts.extend(read::receipt(transaction, log, id)?);
+    }
+    Ok(match (commands, receipts.first()) {
+        (_, None) => None,
+        (Commands::Several(_), Some(_)) => {
+            Some(Checked::Refused(StoreError::Repeated { receipts }))
+        }
+        (_, Some(receipt)) => Some(Checked::Repeated(*receipt)),
+    })
+}
+
 /// Writes `append`, whose streams are at `versions`.
 ///
 /// An error leaves part of it in the transaction, which must then be rolled back.
@@ -77,10 +92,10 @@ pub(crate) fn write(
         insert_events(transaction, part, *version, append.recorded_at)?;
     }
     let kind = append.receipt_kind();
-    let position = match (kind, append.command_id) {
-        (ReceiptKind::Recorded, _) => Position::new(transaction.last_insert_rowid().unsigned_abs()),
-        (_, Some(_)) => read::head(transaction)?,
-        (_, None) => Position::ZERO,
+    let position = match kind {
+        ReceiptKind::Recorded => Position::new(transaction.last_insert_rowid().unsigned_abs()),
+        _ if append.commands.is_empty() => Position::ZERO,
+        _ => read::head(transaction)?,
     };
     append
         .tracking
@@ -94,13 +109,36 @@ pub(crate) fn write(
         log,
         kind,
         position,
-        command_id: append.command_id,
+        command_id: append.commands.only(),
     };
     insert_receipt(transaction, &receipt)?;
+    let shared = shared_receipts(append, &receipt);
+    shared
+        .iter()
+        .try_for_each(|receipt| insert_receipt(transaction, receipt))?;
     Ok(Appended {
-        receipt,
-        repeated: false,
+        shared,
+        ..Appended::new(receipt)
     })
+}
+
+/// The receipts of the commands that share `append`, of which `whole` is the receipt. One writer has the whole file, so the
+/// positions of an append have no hole.
+fn shared_receipts(append: &Append, whole: &Receipt) -> Vec<Receipt> {
+    let before = whole
+        .position
+        .as_u64()
+        .saturating_sub(append.event_count() as u64);
+    let receipt = |command: &SharedCommand| Receipt {
+        kind: command.answer.kind(),
+        position: match command.answer {
+            SharedAnswer::Recorded { last_event } => Position::new(before + last_event as u64 + 1),
+            SharedAnswer::NothingRecorded | SharedAnswer::Rejected => whole.position,
+        },
+        command_id: Some(command.id),
+        ..*whole
+    };
+    append.commands.shared().iter().map(receipt).collect()
 }
 
 /// Earlier programs know a rejection by its position 0, so its own stands in a column that they do not read.

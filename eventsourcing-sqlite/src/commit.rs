@@ -408,10 +408,7 @@ fn carry_out_append(
 ) -> rusqlite::Result<Result<Appended, StoreError>> {
     match append::check(transaction, log, append) {
         Ok(Checked::Sound(versions)) => append::write(transaction, log, append, &versions).map(Ok),
-        Ok(Checked::Repeated(receipt)) => Ok(Ok(Appended {
-            receipt,
-            repeated: true,
-        })),
+        Ok(Checked::Repeated(receipt)) => Ok(Ok(Appended::repeated(receipt))),
         Ok(Checked::Refused(refusal)) => Ok(Err(refusal)),
         Err(error) if transaction.is_autocommit() => Err(error),
         Err(error) => Ok(Err(translate_before_commit(path, error))),

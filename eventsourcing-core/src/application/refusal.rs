@@ -100,7 +100,9 @@ impl Application {
             reason: format!("the refusal cannot be kept: {error}"),
         })?;
         let append = rejection(self.now(), self.store.log_id(), command_id, note);
-        let Appended { receipt, repeated } = self.append(append).await?;
+        let Appended {
+            receipt, repeated, ..
+        } = self.append(append).await?;
         match (receipt.kind, repeated) {
             (ReceiptKind::Recorded | ReceiptKind::NothingRecorded, _) => Ok(receipt),
             (ReceiptKind::Rejected, true) => {

@@ -51,7 +51,7 @@ impl Application {
         mut parts: Vec<Part<'_>>,
     ) -> Result<Receipt, ApplicationError> {
         let append = self.encode(&parts)?;
-        if append.event_count() == 0 && append.command_id.is_none() {
+        if append.event_count() == 0 && append.commands.is_empty() {
             return Ok(self.nothing_recorded().await?);
         }
         let snapshots: Vec<StreamId> = append
@@ -60,7 +60,9 @@ impl Application {
             .map(|snapshot| snapshot.stream.clone())
             .collect();
         let epoch = append.epoch.unwrap_or(self.store.epoch());
-        let Appended { receipt, repeated } = self.append(append).await?;
+        let Appended {
+            receipt, repeated, ..
+        } = self.append(append).await?;
         refuse_rejected(&receipt)?;
         for root in roots(&mut parts).filter(|root| root.has_pending()) {
             self.cache.forget(&root.key());
@@ -108,7 +110,7 @@ impl Application {
     /// Appends, again and again while the store is unavailable if the command has an id. A store that can never be used again is
     /// not asked again.
     pub(super) async fn append(&self, append: Append) -> Result<Appended, StoreError> {
-        if append.command_id.is_none() {
+        if append.commands.is_empty() {
             return self.store.append(append).await;
         }
         let mut backoff = self.settings.retry.start("append");
@@ -130,7 +132,9 @@ impl Application {
     fn encode(&self, parts: &[Part<'_>]) -> Result<Append, StoreError> {
         let metadata = self.metadata().to_bytes()?;
         let mut append = Append::new(self.now());
-        append.command_id = self.context.command_id;
+        if let Some(command_id) = self.context.command_id {
+            append = append.with_command_id(command_id);
+        }
         for part in parts {
             match part {
                 Part::Guard(guard) => {

@@ -310,7 +310,9 @@ impl<'a> Import<'a> {
         // The first line of the file is the header and has no event.
         let lines = group.events.len() as u64 + u64::from(self.line == 0);
         append.tracking = Some(self.step(lines));
-        append.command_id = group.command;
+        if let Some(command) = group.command {
+            append = append.with_command_id(command);
+        }
         for event in group.events {
             match append
                 .streams

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use super::limits::{invalid, validate_name, validate_size};
 use super::{
-    CommandId, EVENTS_PER_APPEND_MAX, Epoch, Expected, METADATA_BYTES_MAX, NewEvent, NewSnapshot,
-    PAYLOAD_BYTES_MAX, ReceiptKind, StoreError, StreamId, Tracking,
+    CommandId, Commands, EVENTS_PER_APPEND_MAX, Epoch, Expected, METADATA_BYTES_MAX, NewEvent,
+    NewSnapshot, PAYLOAD_BYTES_MAX, ReceiptKind, SharedCommand, StoreError, StreamId, Tracking,
 };
 
 /// The part of an append that concerns one stream. Without events it is a guard: only the expectation counts.
@@ -28,11 +28,9 @@ pub struct StreamAppend {
 pub struct Append {
     /// The time of recording. Stores keep microseconds.
     pub recorded_at: Timestamp,
-    /// The command that is answered, if a retry must get the same answer. An append may carry
-    /// nothing else: then the store remembers that the command had nothing to record.
-    pub command_id: Option<CommandId>,
-    /// `true` if the answer to the command is a rejection; there is no event.
-    pub is_rejection: bool,
+    /// The commands that are answered, if retries must get the same answers. They may be all that the append carries: then the
+    /// store remembers that they had nothing to record.
+    pub commands: Commands,
     /// Events and expectations. A stream appears at most once.
     pub streams: Vec<StreamAppend>,
     /// The step of the follower that makes the append.
@@ -49,8 +47,7 @@ impl Append {
     pub fn new(recorded_at: Timestamp) -> Self {
         Self {
             recorded_at,
-            command_id: None,
-            is_rejection: false,
+            commands: Commands::None,
             streams: Vec::new(),
             tracking: None,
             snapshots: Vec::new(),
@@ -82,16 +79,25 @@ impl Append {
 
     /// Names the command, so that a retry returns the first receipt.
     #[must_use]
-    pub fn with_command_id(mut self, command_id: CommandId) -> Self {
-        self.command_id = Some(command_id);
+    pub fn with_command_id(mut self, id: CommandId) -> Self {
+        let is_rejection = false;
+        self.commands = Commands::One { id, is_rejection };
         self
     }
 
     /// Names the command, whose answer is a rejection: the append records no event.
     #[must_use]
-    pub fn with_rejected_command(mut self, command_id: CommandId) -> Self {
-        self.is_rejection = true;
-        self.with_command_id(command_id)
+    pub fn with_rejected_command(mut self, id: CommandId) -> Self {
+        let is_rejection = true;
+        self.commands = Commands::One { id, is_rejection };
+        self
+    }
+
+    /// Names several commands that share the append, each with a receipt of its own.
+    #[must_use]
+    pub fn with_shared_commands(mut self, commands: Vec<SharedCommand>) -> Self {
+        self.commands = Commands::Several(commands);
+        self
     }
 
     /// Adds the step of a follower.
@@ -140,37 +146,51 @@ impl Append {
         self.streams.iter().map(|stream| stream.events.len()).sum()
     }
 
-    /// Returns the kind of receipt that the append leads to.
+    /// Returns the kind of receipt that the append leads to, as a whole.
     #[must_use]
     pub fn receipt_kind(&self) -> ReceiptKind {
-        match self.event_count() {
-            0 if self.is_rejection => ReceiptKind::Rejected,
-            0 => ReceiptKind::NothingRecorded,
+        match (self.event_count(), &self.commands) {
+            (
+                0,
+                Commands::One {
+                    is_rejection: true, ..
+                },
+            ) => ReceiptKind::Rejected,
+            (0, _) => ReceiptKind::NothingRecorded,
             _ => ReceiptKind::Recorded,
         }
+    }
+
+    /// Returns the stream and the event in it, both counted from 0, that stand at `place` among all events of the append.
+    #[must_use]
+    pub fn event_at(&self, place: usize) -> Option<(usize, usize)> {
+        let mut before = 0;
+        for (number, part) in self.streams.iter().enumerate() {
+            if place < before + part.events.len() {
+                return Some((number, place - before));
+            }
+            before += part.events.len();
+        }
+        None
     }
 
     /// Checks everything that does not depend on stored data. Every store calls this first.
     ///
     /// # Errors
-    /// [`StoreError::Invalid`]: the append carries nothing, is a rejection with events or of no
-    /// command, names a stream twice, steps backwards, or exceeds a limit.
+    /// [`StoreError::Invalid`]: the append carries nothing, is a rejection with events, names a stream or a command
+    /// twice, gives a command an event that is not there, steps backwards, or exceeds a limit.
     pub fn validate(&self) -> Result<(), StoreError> {
         let events = self.event_count();
         if events == 0
             && self.tracking.is_none()
             && self.snapshots.is_empty()
-            && self.command_id.is_none()
+            && self.commands.is_empty()
         {
             return Err(invalid(
                 "an append needs at least one event, a tracking step, a snapshot or a command id",
             ));
         }
-        if self.is_rejection && (events > 0 || self.command_id.is_none()) {
-            return Err(invalid(
-                "a rejection has no event, and names the command that is rejected",
-            ));
-        }
+        self.commands.validate(events)?;
         if events > EVENTS_PER_APPEND_MAX {
             return Err(invalid(format!(
                 "{events} events in one append; at most {EVENTS_PER_APPEND_MAX} are allowed"

@@ -3,7 +3,9 @@
 use std::error::Error;
 use std::fmt;
 
-use super::{Epoch, EventIdentity, Expected, LeaseToken, LogId, Name, Position, StreamId, Version};
+use super::{
+    Epoch, EventIdentity, Expected, LeaseToken, LogId, Name, Position, Receipt, StreamId, Version,
+};
 
 /// The source of an error, of any type.
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
@@ -62,6 +64,17 @@ pub enum StoreError {
         asked: Epoch,
         /// The current epoch.
         current: Epoch,
+    },
+    /// Answer these commands with their receipts, and decide the others of the append again: these were answered before. Nothing
+    /// was written. Only an append that several commands share ends in it.
+    #[error(
+        "{} of the commands that share the append were answered before; answer them with their receipts, and decide the \
+         others again",
+        receipts.len()
+    )]
+    Repeated {
+        /// The first receipts of the commands that were answered before, in the order of the append.
+        receipts: Vec<Receipt>,
     },
     /// Stop: the log no longer has the events that were read from it. Its server has lost commits,
     /// or an older copy was restored.

@@ -14,12 +14,12 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
-    Acknowledged, Append, Appended, CommandId, Cut, Direction, Epoch, EventStore, Expected,
-    Fingerprint, FollowerNotes, FollowerPosition, FollowersQuery, HolderId, Lease, LeaseHolder,
-    LeaseRequest, LeaseToken, Load, Loaded, LoadedEvent, LogChecksum, LogChecksumsQuery, LogId,
-    LogPage, LogQuery, LogSlice, Name, NewEvent, NewSnapshot, NotesQuery, Position, Receipt,
-    ReceiptKind, Revision, StoreError, StoredEvent, StoredSnapshot, StreamId, StreamQuery,
-    Tracking, Version, VisibleLog,
+    Acknowledged, Append, Appended, CommandId, Commands, Cut, Direction, Epoch, EventStore,
+    Expected, Fingerprint, FollowerNotes, FollowerPosition, FollowersQuery, HolderId, Lease,
+    LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LoadedEvent, LogChecksum,
+    LogChecksumsQuery, LogId, LogPage, LogQuery, LogSlice, Name, NewEvent, NewSnapshot, NotesQuery,
+    Position, Receipt, ReceiptKind, Revision, SharedAnswer, SharedCommand, StoreError, StoredEvent,
+    StoredSnapshot, StreamId, StreamQuery, Tracking, Version, VisibleLog,
 };
 
 /// A store in memory. Clones share one log.
@@ -126,20 +126,15 @@ impl EventStore for MemoryStore {
     async fn append(&self, append: Append) -> Result<Appended, StoreError> {
         append.validate()?;
         let mut data = self.write();
-        if let Some(receipt) = append.command_id.and_then(|id| data.receipts.get(&id)) {
-            return Ok(Appended {
-                receipt: *receipt,
-                repeated: true,
-            });
+        if let Some(receipt) = data.only_receipt(&append.commands) {
+            return Ok(Appended::repeated(receipt));
         }
+        data.check_repeated(&append.commands)?;
         append.check_epoch(data.epoch)?;
         data.check(&append)?;
-        let receipt = data.apply(self.log_id, append);
+        let appended = data.apply(self.log_id, append);
         self.head.send_replace((data.epoch, data.head()));
-        Ok(Appended {
-            receipt,
-            repeated: false,
-        })
+        Ok(appended)
     }
 
     async fn read_stream(&self, query: StreamQuery) -> Result<Vec<StoredEvent>, StoreError> {
@@ -443,6 +438,21 @@ impl Data {
             .map(|(_, snapshot)| snapshot.clone())
     }
 
+    /// The first receipt of the command that all of an append belongs to.
+    fn only_receipt(&self, commands: &Commands) -> Option<Receipt> {
+        self.receipts.get(&commands.only()?).copied()
+    }
+
+    /// Refuses an append if one of several commands was answered before.
+    fn check_repeated(&self, commands: &Commands) -> Result<(), StoreError> {
+        let known = |command: &SharedCommand| self.receipts.get(&command.id).copied();
+        let receipts: Vec<_> = commands.shared().iter().filter_map(known).collect();
+        if receipts.is_empty() {
+            return Ok(());
+        }
+        Err(StoreError::Repeated { receipts })
+    }
+
     fn check(&self, append: &Append) -> Result<(), StoreError> {
         if let Some(tracking) = &append.tracking {
             self.check_tracking(tracking)?;
@@ -564,8 +574,9 @@ impl Data {
         snapshot.check_within(self.version_of(&snapshot.stream).plus(appended))
     }
 
-    fn apply(&mut self, log: LogId, append: Append) -> Receipt {
+    fn apply(&mut self, log: LogId, append: Append) -> Appended {
         let kind = append.receipt_kind();
+        let before = self.head();
         for part in append.streams {
             for event in part.events {
                 self.push(&part.stream, append.recorded_at, event);
@@ -577,20 +588,37 @@ impl Data {
         for snapshot in append.snapshots {
             self.keep_snapshot(snapshot);
         }
-        let position = match (kind, append.command_id) {
-            (ReceiptKind::NothingRecorded, None) => Position::ZERO,
+        let position = match kind {
+            ReceiptKind::NothingRecorded if append.commands.is_empty() => Position::ZERO,
             _ => self.head(),
         };
         let receipt = Receipt {
             log,
             kind,
             position,
-            command_id: append.command_id,
+            command_id: append.commands.only(),
         };
-        if let Some(id) = append.command_id {
-            self.receipts.insert(id, receipt);
+        let shared = append.commands.shared().iter().map(|command| Receipt {
+            log,
+            kind: command.answer.kind(),
+            position: match command.answer {
+                SharedAnswer::Recorded { last_event } => {
+                    Position::new(before.as_u64() + last_event as u64 + 1)
+                }
+                SharedAnswer::NothingRecorded | SharedAnswer::Rejected => position,
+            },
+            command_id: Some(command.id),
+        });
+        let shared: Vec<_> = shared.collect();
+        for receipt in std::iter::once(receipt).chain(shared.iter().copied()) {
+            if let Some(id) = receipt.command_id {
+                self.receipts.insert(id, receipt);
+            }
         }
-        receipt
+        Appended {
+            shared,
+            ..Appended::new(receipt)
+        }
     }
 
     fn step(

@@ -6,6 +6,7 @@
 mod acknowledged;
 mod append;
 mod checksum;
+mod commands;
 mod durability;
 mod epoch;
 mod error;
@@ -31,6 +32,7 @@ use async_trait::async_trait;
 pub use acknowledged::Acknowledged;
 pub use append::{Append, StreamAppend};
 pub use checksum::{EventHash, LogChecksum, LogChecksumsQuery, LogSlice};
+pub use commands::{Commands, SharedAnswer, SharedCommand};
 pub use durability::Durability;
 pub(crate) use epoch::KnownPlace;
 pub use epoch::VisibleLog;
@@ -65,6 +67,8 @@ pub const PAYLOAD_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const METADATA_BYTES_MAX: usize = 1024 * 1024;
 /// The largest number of events in one append.
 pub const EVENTS_PER_APPEND_MAX: usize = 10_000;
+/// The most commands that share one append.
+pub const COMMANDS_PER_APPEND_MAX: usize = 10_000;
 
 /// A store of events, snapshots and tracking: one log.
 ///
@@ -85,6 +89,8 @@ pub trait EventStore: Send + Sync + 'static {
     ///   was written.
     /// - [`StoreError::OutdatedEpoch`]: events may have been lost since the append was decided;
     ///   nothing was written.
+    /// - [`StoreError::Repeated`]: of several commands some were answered before; nothing was
+    ///   written.
     /// - [`StoreError::Invalid`]: a limit is exceeded or the append makes no sense; nothing was
     ///   written.
     /// - [`StoreError::Unavailable`]: [`Written`] tells if this attempt is known to have written

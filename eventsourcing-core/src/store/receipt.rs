@@ -140,12 +140,36 @@ impl From<AnyReceipt> for Receipt {
 }
 
 /// The answer to an append.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Appended {
-    /// The answer to the command.
+    /// The receipt of the append as a whole, and of its command if all of it belongs to one.
     pub receipt: Receipt,
     /// `true` if the command had been answered before: nothing was written this time.
     pub repeated: bool,
+    /// The receipts of the commands that share the append, in their order; otherwise empty.
+    pub shared: Vec<Receipt>,
+}
+
+impl Appended {
+    /// The answer to an append that was written, and that no several commands share.
+    #[must_use]
+    pub const fn new(receipt: Receipt) -> Self {
+        Self {
+            receipt,
+            repeated: false,
+            shared: Vec::new(),
+        }
+    }
+
+    /// The answer to a command that was answered before with `receipt`.
+    #[must_use]
+    pub const fn repeated(receipt: Receipt) -> Self {
+        Self {
+            receipt,
+            repeated: true,
+            shared: Vec::new(),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use eventsourcing_core::store::{
-    Append, Appended, CommandId, EventStore, Expected, Load, Loaded, LogPage, LogQuery,
+    Append, Appended, CommandId, Commands, EventStore, Expected, Load, Loaded, LogPage, LogQuery,
     MemoryStore, Name, PAYLOAD_BYTES_MAX, Position, Receipt, ReceiptKind, StoreError, StoredEvent,
     StreamQuery, Version,
 };
@@ -77,7 +77,9 @@ changes_appends! {
 
     /// Stores a rejection as a command that records nothing, as a table of receipts without a column for the kind would.
     TakesRejectionsForNothing = |append| {
-        append.is_rejection = false;
+        if let Some(id) = append.commands.only() {
+            *append = append.clone().with_command_id(id);
+        }
     }
 
     RefusesTrackingAlone = |append| {
@@ -354,10 +356,10 @@ pub(crate) async fn append_unnamed(
     store: &MemoryStore,
     append: Append,
 ) -> Result<Appended, StoreError> {
-    let command_id = append.command_id;
+    let command_id = append.commands.only();
     let appended = store
         .append(Append {
-            command_id: None,
+            commands: Commands::None,
             ..append
         })
         .await?;
@@ -389,7 +391,7 @@ pub(crate) struct RemembersRefusedCommands {
 #[async_trait]
 impl Flaw for RemembersRefusedCommands {
     async fn append(&self, store: &MemoryStore, append: Append) -> Result<Appended, StoreError> {
-        let Some(id) = append.command_id else {
+        let Some(id) = append.commands.only() else {
             return store.append(append).await;
         };
         let valid = append.validate().is_ok();
@@ -401,10 +403,7 @@ impl Flaw for RemembersRefusedCommands {
                 .contains(&id)
         {
             let receipt = nothing_of(store, Some(id));
-            return Ok(Appended {
-                receipt,
-                repeated: true,
-            });
+            return Ok(Appended::repeated(receipt));
         }
         let result = store.append(append).await;
         if result.is_err() {
@@ -422,7 +421,7 @@ pub(crate) struct RemembersCommandsTooLate {
 #[async_trait]
 impl Flaw for RemembersCommandsTooLate {
     async fn append(&self, store: &MemoryStore, append: Append) -> Result<Appended, StoreError> {
-        let Some(id) = append.command_id else {
+        let Some(id) = append.commands.only() else {
             return store.append(append).await;
         };
         let known = self
@@ -432,10 +431,7 @@ impl Flaw for RemembersCommandsTooLate {
             .get(&id)
             .copied();
         if let Some(receipt) = known {
-            return Ok(Appended {
-                receipt,
-                repeated: true,
-            });
+            return Ok(Appended::repeated(receipt));
         }
         dawdle().await;
         let appended = append_unnamed(store, append).await?;
@@ -454,11 +450,8 @@ pub(crate) struct AcceptsNothing;
 impl Flaw for AcceptsNothing {
     async fn append(&self, store: &MemoryStore, append: Append) -> Result<Appended, StoreError> {
         if append.event_count() == 0 && append.tracking.is_none() && append.snapshots.is_empty() {
-            let receipt = nothing_of(store, append.command_id);
-            return Ok(Appended {
-                receipt,
-                repeated: false,
-            });
+            let receipt = nothing_of(store, append.commands.only());
+            return Ok(Appended::new(receipt));
         }
         store.append(append).await
     }

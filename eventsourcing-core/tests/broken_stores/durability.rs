@@ -24,7 +24,8 @@ pub(crate) struct ForgetsCommandsInACrash {
 impl Flaw for ForgetsCommandsInACrash {
     async fn append(&self, store: &MemoryStore, append: Append) -> Result<Appended, StoreError> {
         let forgotten = append
-            .command_id
+            .commands
+            .only()
             .filter(|id| self.forgotten.lock().expect("no panic").contains(id));
         if forgotten.is_some() {
             return append_unnamed(store, append).await;
@@ -32,7 +33,7 @@ impl Flaw for ForgetsCommandsInACrash {
         self.current
             .lock()
             .expect("no panic")
-            .extend(append.command_id);
+            .extend(append.commands.ids());
         store.append(append).await
     }
 

@@ -12,6 +12,7 @@ mod model;
 mod notes;
 mod reading;
 mod receipts;
+mod shared_commands;
 mod snapshots;
 mod steps;
 mod tracking;
@@ -76,8 +77,20 @@ catches! {
     ],
     receipt_without_events_stands_for_what_was_there: [receipts::AnswersAtZero],
     command_that_records_nothing_honours_its_guards: [appending::DropsGuards],
+    commands_that_share_an_append_have_receipts_of_their_own:
+        [shared_commands::GivesAllCommandsTheLastPosition, shared_commands::RemembersOneOfSeveral],
+    commands_that_share_an_append_need_no_event: [shared_commands::AnswersSharedCommandsAtZero],
+    repeated_command_refuses_the_append_it_shares: [
+        shared_commands::WritesWithoutTheRepeated,
+        shared_commands::NamesOneOfTheRepeated,
+        appending::ChecksExpectationsFirst,
+    ],
+    refused_append_answers_none_of_the_commands_that_share_it: [shared_commands::RemembersRefusedSharedCommands],
+    simultaneous_appends_that_share_a_command_carry_it_out_once: [shared_commands::LooksForReceiptsThenWrites],
+    commands_that_cannot_share_an_append_are_invalid: [shared_commands::MakesCommandsFit],
+    commands_that_shared_an_append_are_recognised_after_a_restart: [durability::ForgetsCommandsInACrash],
     simultaneous_answers_to_one_command_are_one: [appending::RemembersCommandsTooLate],
-    rejection_with_events_or_of_no_command_is_invalid: [appending::TakesRejectionsForNothing],
+    rejection_with_events_is_invalid: [appending::TakesRejectionsForNothing],
     newest_position_is_that_of_the_last_event_that_can_be_seen:
         [receipts::NewestCountsRefusedAppends, receipts::NewestIsRemembered],
     newest_position_covers_every_acknowledged_event: [receipts::NewestIsRemembered],

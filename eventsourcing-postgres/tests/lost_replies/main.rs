@@ -89,14 +89,7 @@ async fn retry_after_a_lost_reply_writes_nothing_twice() {
             "what was written before the reply was lost is recognised: {fault:?}; {seed}"
         );
         let (again, _) = insist(&store, &append).await;
-        assert_eq!(
-            again,
-            Appended {
-                receipt: appended.receipt,
-                repeated: true
-            },
-            "{seed}"
-        );
+        assert_eq!(again, Appended::repeated(appended.receipt), "{seed}");
         let elsewhere = direct.append(append).await.expect("a receipt");
         assert_eq!(
             elsewhere, again,

@@ -54,24 +54,12 @@ pub async fn repeated_command_returns_the_first_receipt_and_writes_nothing<F: Fi
             .append(write.clone())
             .await
             .expect("a repeated command is answered");
-        assert_eq!(
-            again,
-            Appended {
-                receipt: first.receipt,
-                repeated: true
-            }
-        );
+        assert_eq!(again, Appended::repeated(first.receipt));
         let again = store
             .append(step.clone())
             .await
             .expect("a repeated command is answered");
-        assert_eq!(
-            again,
-            Appended {
-                receipt: first_step.receipt,
-                repeated: true
-            }
-        );
+        assert_eq!(again, Appended::repeated(first_step.receipt));
     }
     assert_eq!(
         before,
@@ -109,13 +97,7 @@ pub async fn repeated_command_is_recognised_when_its_expectation_is_stale<F: Fix
             .append(retry)
             .await
             .expect("a repeated command is answered");
-        assert_eq!(
-            again,
-            Appended {
-                receipt: first.receipt,
-                repeated: true
-            }
-        );
+        assert_eq!(again, Appended::repeated(first.receipt));
     }
     assert_eq!(
         texts_of(&stream_of(&store, &stream).await),

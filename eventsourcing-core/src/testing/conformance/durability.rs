@@ -95,13 +95,7 @@ pub async fn repeated_command_is_recognised_after_a_restart<F: DurableFixture>(f
         .append(create)
         .await
         .expect("a repeated command is answered");
-    assert_eq!(
-        again,
-        Appended {
-            receipt: first.receipt,
-            repeated: true
-        }
-    );
+    assert_eq!(again, Appended::repeated(first.receipt));
     assert_eq!(texts_of(&log_of(&store).await), ["1", "2", "later"]);
 }
 

@@ -54,6 +54,9 @@ pub(super) struct Write {
     pub(super) parts: Vec<Part>,
     pub(super) command: Option<usize>,
     pub(super) is_rejection: bool,
+    /// Commands that share the append, in the place of the one: each with 0 if it records nothing, 1 if it is rejected, and from 2 on
+    /// the place of its last event.
+    pub(super) shared: Vec<(usize, usize)>,
     pub(super) step: Option<Step>,
     pub(super) snapshots: Vec<Snapshot>,
 }
@@ -194,16 +197,18 @@ fn any_write() -> impl Strategy<Value = Write> {
         (
             option::weighted(0.3, 0..COMMANDS),
             proptest::bool::weighted(0.1),
+            option::weighted(0.2, vec((0..COMMANDS, 0..6_usize), 1..4)),
         ),
         option::weighted(0.3, any_step()),
         vec(any_snapshot(), 0..2),
     );
     write.prop_map(
-        |(recorded_nanosecond, parts, (command, is_rejection), step, snapshots)| Write {
+        |(recorded_nanosecond, parts, (command, is_rejection, shared), step, snapshots)| Write {
             recorded_nanosecond,
             parts,
             command,
             is_rejection,
+            shared: shared.unwrap_or_default(),
             step,
             snapshots,
         },

@@ -10,9 +10,9 @@ use super::action::{
 };
 use super::plain_store::{PlainStore, Refusal, Verdict};
 use crate::store::{
-    Append, Appended, CodecId, CommandId, EventStore, Expected, Filter, Fingerprint, Load, LogId,
-    LogQuery, Name, NewEvent, NewSnapshot, NotesQuery, Position, Revision, StoreError, StreamId,
-    StreamQuery, Tracking, Version,
+    Append, Appended, CodecId, CommandId, Commands, EventStore, Expected, Filter, Fingerprint,
+    Load, LogId, LogQuery, Name, NewEvent, NewSnapshot, NotesQuery, Position, Revision,
+    SharedAnswer, SharedCommand, StoreError, StreamId, StreamQuery, Tracking, Version,
 };
 use crate::testing::conformance::Fixture;
 
@@ -165,10 +165,7 @@ impl<F: Fixture> Comparison<F> {
             Verdict::Repeated(receipt) => equal(
                 "a repeated append",
                 answer("append", result)?,
-                Appended {
-                    receipt,
-                    repeated: true,
-                },
+                Appended::repeated(receipt),
             ),
             Verdict::Refused(refusals) => refused(result, &refusals),
             Verdict::Accepted => self.accepted(append, answer("append", result)?).await,
@@ -193,17 +190,10 @@ impl<F: Fixture> Comparison<F> {
         if !all.is_sorted_by(|one, next| one < next) {
             return Err(format!("positions must grow: {all:?}"));
         }
-        let receipt = self
+        let expected = self
             .model
             .carry_out(self.store.log_id(), append, &positions);
-        equal(
-            "an append",
-            appended,
-            Appended {
-                receipt,
-                repeated: false,
-            },
-        )?;
+        equal("an append", appended, expected)?;
         let written = &self.model.log()[self.model.log().len() - count..];
         equal("what an append has added", new.as_slice(), written)
     }
@@ -270,8 +260,7 @@ impl<F: Fixture> Comparison<F> {
         let nanosecond = i128::from(write.recorded_nanosecond);
         let mut append =
             Append::new(Timestamp::from_nanosecond(nanosecond).expect("close to 1970"));
-        append.command_id = write.command.map(command_id);
-        append.is_rejection = write.is_rejection;
+        append.commands = commands_of(write);
         append.tracking = write.step.as_ref().map(|step| self.tracking_of(step));
         for part in &write.parts {
             let stream = stream_id(part.stream);
@@ -363,6 +352,7 @@ fn equal<T: Debug + PartialEq>(what: &str, store: T, model: T) -> Result<(), Str
 fn refused(result: Result<Appended, StoreError>, refusals: &[Refusal]) -> Result<(), String> {
     let refusal = match result {
         Err(StoreError::Invalid { .. }) => Refusal::Invalid,
+        Err(StoreError::Repeated { receipts }) => Refusal::Repeated(receipts),
         Err(StoreError::Conflict {
             stream,
             expected,
@@ -399,6 +389,29 @@ fn refused(result: Result<Appended, StoreError>, refusals: &[Refusal]) -> Result
 fn stream_id(number: usize) -> StreamId {
     let (category, id) = [(0, 1), (0, 2), (1, 1)][number];
     StreamId::new(category_name(category), Uuid::from_u128(id))
+}
+
+fn commands_of(write: &Write) -> Commands {
+    if let (Some(number), true) = (write.command, write.shared.is_empty()) {
+        return Commands::One {
+            id: command_id(number),
+            is_rejection: write.is_rejection,
+        };
+    }
+    if write.shared.is_empty() {
+        return Commands::None;
+    }
+    let shared = write.shared.iter().map(|(number, answer)| SharedCommand {
+        id: command_id(*number),
+        answer: match answer {
+            0 => SharedAnswer::NothingRecorded,
+            1 => SharedAnswer::Rejected,
+            answer => SharedAnswer::Recorded {
+                last_event: answer - 2,
+            },
+        },
+    });
+    Commands::Several(shared.collect())
 }
 
 fn command_id(number: usize) -> CommandId {

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::store::{
-    Append, CommandId, Direction, Expected, Filter, FollowerNotes, Load, Loaded, LoadedEvent,
-    LogId, Name, NewSnapshot, NotesQuery, Position, Receipt, ReceiptKind, Revision, StoredEvent,
-    StoredSnapshot, StreamId, StreamQuery, Tracking, Version,
+    Append, Appended, CommandId, Commands, Direction, Expected, Filter, FollowerNotes, Load,
+    Loaded, LoadedEvent, LogId, Name, NewSnapshot, NotesQuery, Position, Receipt, ReceiptKind,
+    Revision, SharedAnswer, SharedCommand, StoredEvent, StoredSnapshot, StreamId, StreamQuery,
+    Tracking, Version,
 };
 
 #[derive(Default)]
@@ -32,6 +33,7 @@ pub(super) enum Verdict {
 #[derive(Debug, PartialEq)]
 pub(super) enum Refusal {
     Invalid,
+    Repeated(Vec<Receipt>),
     Conflict {
         stream: StreamId,
         expected: Expected,
@@ -49,8 +51,15 @@ impl PlainStore {
         if makes_no_sense(append) {
             return Verdict::Refused(vec![Refusal::Invalid]);
         }
-        if let Some(receipt) = append.command_id.and_then(|id| self.receipt_of(id)) {
+        if let Some(receipt) = append.commands.only().and_then(|id| self.receipt_of(id)) {
             return Verdict::Repeated(receipt);
+        }
+        let shared = append.commands.shared().iter();
+        let repeated: Vec<_> = shared
+            .filter_map(|command| self.receipt_of(command.id))
+            .collect();
+        if !repeated.is_empty() {
+            return Verdict::Refused(vec![Refusal::Repeated(repeated)]);
         }
         let mut refusals = self.conflicts(append);
         refusals.extend(
@@ -138,7 +147,7 @@ impl PlainStore {
         log: LogId,
         append: Append,
         positions: &[Position],
-    ) -> Receipt {
+    ) -> Appended {
         let mut positions_left = positions.iter();
         for part in append.streams {
             for event in part.events {
@@ -161,20 +170,44 @@ impl PlainStore {
         }
         self.tracking.extend(append.tracking);
         self.snapshots.extend(append.snapshots);
-        let (kind, position) = match (positions.last(), append.command_id) {
+        let (kind, position) = match (positions.last(), &append.commands) {
             (Some(last), _) => (ReceiptKind::Recorded, *last),
-            (None, Some(_)) if append.is_rejection => (ReceiptKind::Rejected, self.head()),
-            (None, Some(_)) => (ReceiptKind::NothingRecorded, self.head()),
-            (None, None) => (ReceiptKind::NothingRecorded, Position::ZERO),
+            (None, Commands::One { is_rejection, .. }) if *is_rejection => {
+                (ReceiptKind::Rejected, self.head())
+            }
+            (None, commands) if commands.is_empty() => {
+                (ReceiptKind::NothingRecorded, Position::ZERO)
+            }
+            (None, _) => (ReceiptKind::NothingRecorded, self.head()),
         };
         let receipt = Receipt {
             log,
             kind,
             position,
-            command_id: append.command_id,
+            command_id: append.commands.only(),
+        };
+        let shared = append.commands.shared().iter().map(|command| {
+            let (kind, position) = match command.answer {
+                SharedAnswer::Recorded { last_event } => {
+                    (ReceiptKind::Recorded, positions[last_event])
+                }
+                SharedAnswer::NothingRecorded => (ReceiptKind::NothingRecorded, self.head()),
+                SharedAnswer::Rejected => (ReceiptKind::Rejected, self.head()),
+            };
+            Receipt {
+                log,
+                kind,
+                position,
+                command_id: Some(command.id),
+            }
+        });
+        let appended = Appended {
+            shared: shared.collect(),
+            ..Appended::new(receipt)
         };
         self.receipts.push(receipt);
-        receipt
+        self.receipts.extend(&appended.shared);
+        appended
     }
 
     pub(super) fn receipts(&self, after: Option<CommandId>, limit: usize) -> Vec<Receipt> {
@@ -344,11 +377,28 @@ fn makes_no_sense(append: &Append) -> bool {
     let nothing = !has_events
         && append.tracking.is_none()
         && append.snapshots.is_empty()
-        && append.command_id.is_none();
-    let odd_rejection = append.is_rejection && (has_events || append.command_id.is_none());
+        && append.commands.is_empty();
+    let odd_commands = match &append.commands {
+        Commands::None => false,
+        Commands::One { is_rejection, .. } => *is_rejection && has_events,
+        Commands::Several(shared) => are_odd(shared, append.event_count()),
+    };
     let backwards = append
         .tracking
         .as_ref()
         .is_some_and(|step| step.to < step.from);
-    named_twice || nothing || odd_rejection || backwards
+    named_twice || nothing || odd_commands || backwards
+}
+
+fn are_odd(shared: &[SharedCommand], events: usize) -> bool {
+    shared.iter().enumerate().any(|(number, command)| {
+        let is_beyond =
+            matches!(command.answer, SharedAnswer::Recorded { last_event } if last_event >= events);
+        let is_like = |other: &SharedCommand| {
+            other.id == command.id
+                || (command.answer == other.answer
+                    && command.answer.kind() == ReceiptKind::Recorded)
+        };
+        is_beyond || shared[..number].iter().any(is_like)
+    })
 }
