@@ -69,8 +69,6 @@ mod aggregate;
 mod event;
 
 mod application;
-mod cache;
-mod company;
 mod error;
 mod retry;
 

@@ -1,4 +1,4 @@
-//! Group commit: commands that wait for each other on one aggregate are written in one append, and each has its own answer.
+//! Commands that wait for each other are written in one append, and each has its own answer.
 #![allow(clippy::unwrap_used)]
 
 mod domain;
@@ -13,7 +13,8 @@ use std::time::Duration;
 use domain::{Jar, JarEvent, NotEnough};
 use eventsourcing_core::snapshot::{Progress, SnapshotPolicy, every};
 use eventsourcing_core::store::{
-    CommandId, EventStore, Load, MemoryStore, PAYLOAD_BYTES_MAX, StoreError, Version,
+    CommandId, EventStore, Load, LogQuery, MemoryStore, PAYLOAD_BYTES_MAX, Position, StoreError,
+    Version,
 };
 use eventsourcing_core::testing::{Fault, FaultRates, FaultyStore, ManualClock, Operation, Seed};
 use eventsourcing_core::{
@@ -23,6 +24,7 @@ use eventsourcing_core::{
 use futures_util::future::{join, join_all};
 use jiff::Timestamp;
 use tokio::runtime::Builder;
+use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
 type Answer = Result<Receipt, CommandError<NotEnough>>;
@@ -77,11 +79,15 @@ impl Place {
         answers
     }
 
-    /// Returns these commands after they have decided, and before anything of them is written.
+    /// These commands when they have decided, and nothing is written of them yet: another one has its turn, and loads for a while.
     async fn gathered<'a>(
         &'a self,
         commands: [Command<'a>; 2],
-    ) -> Pin<Box<dyn Future<Output = Vec<Answer>> + Send + 'a>> {
+    ) -> (
+        Pin<Box<dyn Future<Output = Vec<Answer>> + Send + 'a>>,
+        AbortHandle,
+    ) {
+        let [cold] = jars(&Application::new("jars", self.store.clone()), [9]).await;
         self.store
             .fail_next(Operation::Append, Fault::Delay(A_WHILE));
         let mut first = self.add(0);
@@ -91,12 +97,17 @@ impl Place {
             timeout(Duration::ZERO, &mut waiting).await.is_err(),
             "they wait behind the first"
         );
+        self.store.fail_next(Operation::Load, Fault::Delay(A_WHILE));
+        let slow = pour(&self.app, cold, self.id);
+        assert!(timeout(A_WHILE / 4, &mut waiting).await.is_err());
         first.await.unwrap();
+        let before = self.appends();
         assert!(
-            timeout(Duration::ZERO, &mut waiting).await.is_err(),
-            "each has had one turn"
+            timeout(A_WHILE / 4, &mut waiting).await.is_err(),
+            "each has had its turn"
         );
-        waiting
+        assert_eq!(self.appends(), before, "nothing is written");
+        (waiting, slow.abort_handle())
     }
 
     /// Waits for the append of the commands that wait for the present append.
@@ -267,7 +278,7 @@ async fn a_conflict_lets_all_decide_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn retries_of_a_group_are_bounded() {
+async fn retries_of_a_batch_are_bounded() {
     let rates = FaultRates {
         conflict: 1.0,
         ..FaultRates::default()
@@ -366,8 +377,9 @@ async fn a_dropped_command_does_not_cancel_the_others() {
 #[tokio::test(start_paused = true)]
 async fn a_command_whose_caller_is_gone_is_not_written_later() {
     let place = Place::with(0).await;
-    let gathered = place.gathered([place.add(10), place.add(20)]).await;
+    let (gathered, slow) = place.gathered([place.add(10), place.add(20)]).await;
     drop(gathered);
+    slow.abort();
     place.add(2).await.unwrap();
     assert_eq!(place.jar().await.beans, 2);
 }
@@ -375,10 +387,11 @@ async fn a_command_whose_caller_is_gone_is_not_written_later() {
 #[tokio::test(start_paused = true)]
 async fn a_save_past_the_cache_lets_those_who_have_gathered_decide_again() {
     let place = Place::with(0).await;
-    let gathered = place.gathered([place.add(10), place.add(20)]).await;
+    let (gathered, slow) = place.gathered([place.add(10), place.add(20)]).await;
     let mut by_hand = place.jar().await;
     by_hand.record(JarEvent::Added { beans: 100 });
     place.app.save(&mut by_hand).await.unwrap();
+    slow.abort();
     all_carried_out(gathered.await);
     assert_eq!(place.jar().await.beans, 130);
 }
@@ -408,42 +421,209 @@ async fn a_decision_that_panics_harms_no_other() {
     assert_eq!(place.jar().await.beans, 6);
 }
 
+/// The event that a receipt stands for is the command's own.
+async fn assert_own_receipt(place: &Place, id: CommandId, receipt: &Receipt, own: JarEvent) {
+    assert_eq!(
+        (receipt.kind, receipt.command_id),
+        (ReceiptKind::Recorded, Some(id))
+    );
+    let stored = place.store.receipt(id).await.unwrap();
+    assert_eq!(stored.as_ref(), Some(receipt));
+    let history = place.app.history(place.id).await.unwrap();
+    let event = history
+        .iter()
+        .find(|recorded| recorded.position == receipt.position);
+    assert_eq!(event.unwrap().payload, own);
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_named_command_has_an_append_and_a_receipt_of_its_own() {
+async fn commands_with_ids_share_an_append_and_each_has_its_own_receipt() {
     let place = Place::with(0).await;
-    let named = place.app.command(CommandId::new());
-    let middle: Command<'_> = Box::pin(named.update(place.id, |jar| jar.add(5)));
+    let ids: [CommandId; 3] = std::array::from_fn(|_| CommandId::new());
+    let named = ids.map(|id| place.app.command(id));
+    let command = |number: usize, beans| -> Command<'_> {
+        Box::pin(named[number].update(place.id, move |jar| jar.add(beans)))
+    };
     let before = place.appends();
     let answers = place
         .while_busy([
+            command(0, 10),
             place.add(1),
+            command(1, 20),
             place.add(2),
-            middle,
-            place.add(3),
-            place.add(4),
+            command(2, 30),
         ])
         .await;
     assert_eq!(
         place.appends(),
-        before + 4,
-        "the one under way, those before it, it, those behind it"
+        before + 2,
+        "one is under way, and one is for all who waited"
     );
-    let history = place.app.history(place.id).await.unwrap();
-    let receipt = *answers[2].as_ref().unwrap();
-    assert_eq!(
-        receipt,
-        named.update(place.id, |jar| jar.add(5)).await.unwrap()
-    );
-    let own = history
-        .iter()
-        .find(|recorded| recorded.position == receipt.position)
-        .unwrap();
-    assert_eq!(own.payload, JarEvent::Added { beans: 5 });
-    assert_eq!(place.jar().await.beans, 15);
+    let receipts: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
+    for (number, beans) in [(0, 10), (1, 20), (2, 30)] {
+        let receipt = &receipts[number * 2];
+        assert_own_receipt(&place, ids[number], receipt, JarEvent::Added { beans }).await;
+        let again = command(number, beans).await.unwrap();
+        assert_eq!(again, *receipt, "repeated");
+    }
+    let head = place.store.head().await.unwrap();
+    for receipt in [receipts[1], receipts[3]] {
+        assert_eq!((receipt.command_id, receipt.position), (None, head));
+    }
+    assert_eq!(place.jar().await.beans, 63);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_has_at_most_256_commands() {
+async fn command_with_an_id_that_has_nothing_to_record_is_remembered_in_its_batch() {
+    let place = Place::with(0).await;
+    let id = CommandId::new();
+    let named = place.app.command(id);
+    let nothing = || -> Command<'_> {
+        Box::pin(named.update(place.id, |jar: &Jar| {
+            Ok::<_, NotEnough>((jar.beans > 1).then_some(JarEvent::Added { beans: 50 }))
+        }))
+    };
+    let answers = place
+        .while_busy([place.add(1), nothing(), place.add(3)])
+        .await;
+    let receipt = *answers[1].as_ref().unwrap();
+    assert_eq!(
+        (receipt.kind, receipt.command_id),
+        (ReceiptKind::NothingRecorded, Some(id))
+    );
+    assert_eq!(
+        nothing().await.unwrap(),
+        receipt,
+        "by now there would be something to record"
+    );
+    assert_eq!(place.jar().await.beans, 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn repeated_id_in_a_batch_gets_its_old_receipt_and_the_others_are_carried_out() {
+    let place = Place::with(0).await;
+    let other_process = Application::new("jars", place.store.clone());
+    let ids: [CommandId; 4] = std::array::from_fn(|_| CommandId::new());
+    let first = other_process
+        .command(ids[1])
+        .update(place.id, |jar| jar.add(100))
+        .await
+        .unwrap();
+    place.add(0).await.unwrap();
+    let named = ids.map(|id| place.app.command(id));
+    let command = |number: usize| -> Command<'_> {
+        Box::pin(named[number].update(place.id, |jar| jar.add(1)))
+    };
+    let before = place.appends();
+    let commands = [command(0), command(1), place.add(1), command(2), command(3)];
+    let meanwhile = async {
+        place.until_the_next_append_is_under_way().await;
+        place
+            .store
+            .fail_next(Operation::Append, Fault::Delay(A_WHILE));
+    };
+    let (answers, ()) = join(place.while_busy(commands), meanwhile).await;
+    let receipts: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
+    assert_eq!(receipts[1], first);
+    for (answer, number) in [(0, 0), (3, 2), (4, 3)] {
+        let own = JarEvent::Added { beans: 1 };
+        assert_own_receipt(&place, ids[number], &receipts[answer], own).await;
+    }
+    assert_eq!(place.jar().await.beans, 104);
+    assert_eq!(
+        place.appends(),
+        before + 4,
+        "one is under way, one is refused, one is for the first, and one for those who wait for it"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_new_id_given_twice_at_once_is_carried_out_once() {
+    let place = Place::with(0).await;
+    let named = place.app.command(CommandId::new());
+    let command = || -> Command<'_> { Box::pin(named.update(place.id, |jar| jar.add(5))) };
+    let answers = place
+        .while_busy([
+            place.add(1),
+            command(),
+            place.add(1),
+            command(),
+            place.add(1),
+        ])
+        .await;
+    let receipts: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
+    assert_eq!(receipts[1], receipts[3]);
+    assert_eq!(place.jar().await.beans, 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rejection_of_a_command_in_a_batch_is_kept() {
+    let place = Place::with(3).await;
+    let id = CommandId::new();
+    let named = place.app.command(id);
+    let take =
+        || -> Command<'_> { Box::pin(named.once(named.update(place.id, |jar| jar.take(5)))) };
+    let answers = place
+        .while_busy([place.add(1), take(), place.add(10), place.take(14)])
+        .await;
+    let is_rejected =
+        |answer: &Answer| matches!(answer, Err(CommandError::Rejected(NotEnough { left: 4 })));
+    assert!(is_rejected(&answers[1]), "{answers:?}");
+    assert!(
+        answers[3].is_ok(),
+        "it was decided on what the others have added"
+    );
+    place.add(100).await.unwrap();
+    let again = take().await;
+    assert!(is_rejected(&again), "{again:?}");
+    let kept = place.store.receipt(id).await.unwrap().unwrap();
+    assert_eq!(kept.kind, ReceiptKind::Rejected);
+    assert_eq!(place.jar().await.beans, 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn batch_whose_reply_is_lost_is_written_once_and_each_has_its_receipt() {
+    let place = Place::with(0).await;
+    let ids: [CommandId; 2] = std::array::from_fn(|_| CommandId::new());
+    let named = ids.map(|id| place.app.command(id));
+    let command = |number: usize| -> Command<'_> {
+        Box::pin(named[number].update(place.id, |jar| jar.add(10)))
+    };
+    let other = place.app.command(CommandId::new());
+    let third = || -> Command<'_> { Box::pin(other.update(place.id, |jar| jar.add(3))) };
+    for with_unnamed in [false, true] {
+        let place_before = place.jar().await.beans;
+        let meanwhile = async {
+            sleep(A_WHILE / 2).await;
+            place.store.fail_next(Operation::Append, Fault::LostReply);
+        };
+        let mut commands = vec![command(0), command(1)];
+        if with_unnamed {
+            commands = vec![place.add(1), third()];
+        }
+        let (answers, ()) = join(place.while_busy(commands), meanwhile).await;
+        match with_unnamed {
+            false => {
+                for (number, answer) in answers.into_iter().enumerate() {
+                    let own = JarEvent::Added { beans: 10 };
+                    assert_own_receipt(&place, ids[number], &answer.unwrap(), own).await;
+                }
+                assert_eq!(place.jar().await.beans, place_before + 20);
+            }
+            true => {
+                let Err(CommandError::Application(error)) = &answers[0] else {
+                    panic!("it cannot know that it was written: {answers:?}")
+                };
+                assert!(error.is_unavailable() && !error.proves_nothing_written());
+                assert!(answers[1].is_ok(), "{answers:?}");
+                assert_eq!(place.jar().await.beans, place_before + 4);
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_has_at_most_256_commands() {
     let place = Place::with(0).await;
     let before = place.appends();
     let answers = place.while_busy((0..600).map(|_| place.add(1))).await;
@@ -455,7 +635,7 @@ async fn a_group_has_at_most_256_commands() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_snapshot_that_becomes_due_in_a_group_is_kept() {
+async fn a_snapshot_that_becomes_due_in_a_batch_is_kept() {
     let store = Arc::new(FaultyStore::new(MemoryStore::new()));
     let app = Application::new("jars", store.clone()).with_snapshots::<Jar>(every(5));
     let id = app
@@ -532,7 +712,7 @@ impl Clock for Stops {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_that_panics_while_a_group_is_written_harms_no_command() {
+async fn a_clock_that_panics_while_a_batch_is_written_harms_none_of_them() {
     let store = Arc::new(FaultyStore::new(MemoryStore::new()));
     let app = Application::new("jars", store.clone()).with_clock(Stops(AtomicU32::default()));
     let id: Id<Jar> = app
@@ -802,4 +982,130 @@ async fn refused_decisions_of_several_aggregates_are_not_kept() {
         ),
         (8, 1)
     );
+}
+
+/// Pours a bean into the hot jar for each of `handles`, from one of `others` in turn.
+fn pours<'a>(
+    place: &'a Place,
+    handles: &'a [Application],
+    others: &'a [Id<Jar>],
+) -> impl Iterator<Item = Command<'a>> {
+    handles
+        .iter()
+        .enumerate()
+        .map(|(number, app)| -> Command<'a> {
+            let other = others[number % others.len()];
+            Box::pin(app.update_all((other, place.id), |(other, hot)| {
+                other.execute(|jar| jar.take(1))?;
+                hot.execute(|jar| jar.add(1))
+            }))
+        })
+}
+
+#[tokio::test(start_paused = true)]
+async fn updates_of_several_aggregates_that_have_one_in_common_share_an_append() {
+    for (others, appends_max) in [(100, 2), (7, 3), (1, 2)] {
+        for with_ids in [false, true] {
+            let place = Place::with(0).await;
+            let mut jars_of = Vec::new();
+            for _ in 0..others {
+                // Half of them come before the hot one in the order of the locks.
+                let id: Id<Jar> = Id::named(&format!("{others} {}", jars_of.len()));
+                let filled = JarEvent::Filled { beans: 1_000 };
+                place
+                    .app
+                    .save(&mut Root::with_id(id, filled))
+                    .await
+                    .unwrap();
+                place.app.update(id, |jar| jar.add(0)).await.unwrap();
+                jars_of.push(id);
+            }
+            let ids: Vec<_> = (0..100).map(|_| CommandId::new()).collect();
+            let handles: Vec<_> = ids
+                .iter()
+                .map(|id| match with_ids {
+                    true => place.app.command(*id),
+                    false => place.app.clone(),
+                })
+                .collect();
+            let before = place.appends();
+            let answers = place.while_busy(pours(&place, &handles, &jars_of)).await;
+            let appends = place.appends() - before;
+            assert!(
+                appends <= appends_max,
+                "{appends} appends, {others} others, with ids: {with_ids}"
+            );
+            let log = place.app.log(LogQuery::after(Position::ZERO).limit(9_999));
+            let log = log.await.unwrap().events;
+            for (answer, id) in answers.into_iter().zip(ids) {
+                let receipt = answer.unwrap();
+                let last = log.iter().find(|event| event.position == receipt.position);
+                assert!(last.is_some());
+                if with_ids {
+                    assert_eq!(place.store.receipt(id).await.unwrap(), Some(receipt));
+                }
+            }
+            assert_eq!(place.jar().await.beans, 100);
+        }
+    }
+}
+
+/// Of a command that is rejected, or panics, after it has recorded something nothing is left in the batch.
+#[tokio::test(start_paused = true)]
+async fn half_of_what_a_command_decides_is_not_left_to_the_others() {
+    for panics in [false, true] {
+        let place = Place::with(0).await;
+        let [other] = jars(&place.app, [1]).await;
+        place.app.update(other, |jar| jar.add(0)).await.unwrap();
+        let spawn = |beans: u32| {
+            let app = place.app.command(CommandId::new());
+            let hot = place.id;
+            tokio::spawn(async move {
+                app.update_all((hot, other), move |(hot, other)| {
+                    hot.execute(|jar| jar.add(beans))?;
+                    if panics && beans == 100 {
+                        resume_unwind(Box::new("a decision that panics"));
+                    }
+                    other.execute(|jar| jar.take(if beans == 100 { 2 } else { 0 }))
+                })
+                .await
+            })
+        };
+        place
+            .store
+            .fail_next(Operation::Append, Fault::Delay(A_WHILE));
+        let commands = [0, 1, 2, 100, 3, 4].map(spawn);
+        let before = place.appends();
+        let mut answers = join_all(commands).await;
+        match answers.remove(3) {
+            Err(error) => assert!(panics && error.is_panic()),
+            Ok(answer) => assert!(
+                !panics && matches!(answer, Err(CommandError::Rejected(NotEnough { left: 1 }))),
+                "{answer:?}"
+            ),
+        }
+        all_carried_out(answers.into_iter().map(Result::unwrap));
+        assert_eq!(place.appends(), before + 2, "the others have shared one");
+        assert_eq!(place.jar().await.beans, 10);
+    }
+}
+
+/// What a command looks at, and does not change, is as it is stored, also in a batch.
+#[tokio::test(start_paused = true)]
+async fn aggregate_that_is_only_looked_at_is_loaded_in_a_batch_too() {
+    let place = Place::with(0).await;
+    let [measure] = jars(&place.app, [3]).await;
+    place.app.update(measure, |jar| jar.add(0)).await.unwrap();
+    let other_process = Application::new("jars", place.store.clone());
+    other_process
+        .update(measure, |jar| jar.add(5))
+        .await
+        .unwrap();
+    let look: Command<'_> =
+        Box::pin(place.app.update_all((place.id, measure), |(hot, measure)| {
+            let beans = measure.beans;
+            hot.execute(|jar| jar.add(beans))
+        }));
+    all_carried_out(place.while_busy([place.add(1), look, place.add(100)]).await);
+    assert_eq!(place.jar().await.beans, 109, "the measure has eight beans");
 }

@@ -382,7 +382,8 @@ const SECOND_SCHEMA_COMMANDS: &str = "
 #[tokio::test]
 async fn program_of_the_second_schema_goes_on_beside_the_third() {
     let place = Place::with_database().await;
-    let (older, schema) = (place.outsider().await, place.schema());
+    let older = place.outsider().await;
+    let schema = place.schema();
     let scripts = [
         include_str!("../src/schema/1.sql"),
         include_str!("../src/schema/2.sql"),

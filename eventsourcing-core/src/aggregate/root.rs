@@ -14,8 +14,8 @@ use crate::codec::{Encoded, Encoding};
 use crate::event::recorded;
 use crate::panics::{Panicked, catch};
 use crate::store::{
-    Epoch, Loaded, LoadedEvent, Name, NewEvent, NewSnapshot, StoreError, StoredSnapshot, StreamId,
-    Version,
+    Epoch, Expected, Loaded, LoadedEvent, Name, NewEvent, NewSnapshot, StoreError, StoredSnapshot,
+    StreamId, Version,
 };
 use crate::{Aggregate, Codec, CodecError, Event, Id, IntoEvents, Metadata, UnexpectedEvent};
 
@@ -143,16 +143,29 @@ impl<A: Aggregate> Root<A> {
         Ok(())
     }
 
-    /// Like [`execute`](Self::execute), and gives the recorded events the metadata `cause`.
-    pub(crate) fn execute_because<D: IntoEvents<A::Event>, E>(
-        &mut self,
-        cause: Metadata,
-        decide: impl FnOnce(&A) -> Result<D, E>,
-    ) -> Result<(), E> {
-        self.cause = Some(Arc::new(cause));
-        let executed = self.execute(decide);
+    /// Records the first `count` unsaved events of `other` again, which was at the same version before them.
+    ///
+    /// # Errors
+    /// A conflict: this root stands at another version.
+    pub(crate) fn replay(&mut self, other: Self, count: usize) -> Result<(), StoreError> {
+        if count == 0 {
+            return Ok(());
+        }
+        let expected =
+            Version::new(other.version.since(Version::ZERO) - other.pending.len() as u64);
+        if self.version != expected {
+            return Err(StoreError::Conflict {
+                stream: self.stream(),
+                expected: Expected::Exact(expected),
+                actual: self.version,
+            });
+        }
+        for Pending { event, cause } in other.pending.into_iter().take(count) {
+            self.cause = cause;
+            self.record([event]);
+        }
         self.cause = None;
-        executed
+        Ok(())
     }
 
     /// Applies the decided events and keeps them until they are saved.
@@ -426,6 +439,11 @@ pub trait AnyRoot: Send {
     #[doc(hidden)]
     fn has_pending(&self) -> bool;
     #[doc(hidden)]
+    fn pending_count(&self) -> usize;
+    /// Sets the cause of the events that are recorded from now on.
+    #[doc(hidden)]
+    fn set_cause(&mut self, cause: Option<Arc<Metadata>>);
+    #[doc(hidden)]
     fn expected(&self) -> Version;
     #[doc(hidden)]
     fn encode(&self, encoding: Encoding, metadata: &[u8]) -> Result<Vec<NewEvent>, StoreError>;
@@ -472,6 +490,14 @@ impl<A: Aggregate> AnyRoot for Root<A> {
 
     fn has_pending(&self) -> bool {
         !self.pending.is_empty()
+    }
+
+    fn pending_count(&self) -> usize {
+        self.pending.len()
+    }
+
+    fn set_cause(&mut self, cause: Option<Arc<Metadata>>) {
+        Self::set_cause(self, cause);
     }
 
     fn expected(&self) -> Version {

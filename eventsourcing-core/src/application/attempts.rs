@@ -25,6 +25,11 @@ impl Attempts {
         }
     }
 
+    /// Returns `true` if an attempt had no answer of which it is not known whether it was written.
+    pub(super) fn are_unanswered(&self) -> bool {
+        self.unanswered.is_some()
+    }
+
     /// The answer to the command, of which `last` is the last attempt's.
     ///
     /// An error of one attempt says that this attempt wrote nothing. If another one may have, that is not the answer: the
@@ -57,7 +62,9 @@ fn settles_all_attempts(error: &StoreError) -> bool {
             ..
         }
         | StoreError::LeaseLost { .. }
-        | StoreError::OutdatedEpoch { .. } => true,
+        | StoreError::OutdatedEpoch { .. }
+        // Receipts stay, so nothing of the append is ever written from now on.
+        | StoreError::Repeated { .. } => true,
         StoreError::TrackingConflict {
             expected, actual, ..
         } => actual > expected,

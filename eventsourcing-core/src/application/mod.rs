@@ -1,7 +1,7 @@
 //! [`Application`]: load aggregates, let them decide, save what they decided.
 
 mod attempts;
-mod company;
+mod group_commit;
 mod load;
 mod new_ids;
 mod ownership;
@@ -19,6 +19,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+use group_commit::Cache;
 pub use load::IdPage;
 pub(crate) use ownership::Owners;
 pub use parts::{RootIds, Saveable};
@@ -28,7 +29,6 @@ pub(crate) use refusal::{rejection, rejection_note};
 #[cfg(feature = "zstd")]
 use crate::Compression;
 use crate::aggregate::snapshot::SnapshotPolicy;
-use crate::cache::Cache;
 use crate::codec::Encoding;
 use crate::retry::RetryPolicy;
 use crate::store::{CommandId, EventStore, Name};

@@ -1,8 +1,12 @@
 //! What can be saved in one append: a root, several, guards, or tuples of these. And what can be updated in one.
 
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::group_commit::{CommandBatch, EntryLocks, HeldRoots};
 use crate::aggregate::root::AnyRoot;
-use crate::cache::Turns;
-use crate::store::{Epoch, StreamId};
+use crate::store::{EventStore, StoreError, StreamId};
 use crate::{Aggregate, Application, ApplicationError, Id, Root, StreamGuard};
 
 /// What [`Application::save`](crate::Application::save) takes: `&mut root`, `root.guard()`, a slice of roots, a
@@ -74,7 +78,7 @@ tuples! {
     A B C D E F G H;
 }
 
-/// What [`Application::update_all`](crate::Application::update_all) takes: a tuple of two to four ids.
+/// The argument of [`Application::update_all`](crate::Application::update_all): a tuple of one to four ids.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say which aggregates are to be updated",
     label = "write `(one, other)`: a tuple of two to four ids"
@@ -83,12 +87,15 @@ pub trait RootIds: Copy + Send + Sync {
     /// The aggregates: a tuple of roots.
     type Roots: Send;
 
+    #[doc(hidden)]
+    const COUNT: usize;
+
     /// The stored names of the aggregates.
     #[doc(hidden)]
     fn aggregates() -> impl Iterator<Item = &'static str> + Send;
 
     #[doc(hidden)]
-    fn streams(self) -> Vec<StreamId>;
+    fn streams(self) -> impl IntoIterator<Item = StreamId> + Send;
 
     #[doc(hidden)]
     fn load(
@@ -96,62 +103,97 @@ pub trait RootIds: Copy + Send + Sync {
         app: &Application,
     ) -> impl Future<Output = Result<Self::Roots, ApplicationError>> + Send;
 
-    /// The roots that were kept, if all of them were.
+    /// Loads the roots that are neither in their entries nor in a batch.
     #[doc(hidden)]
-    fn take(self, turns: &mut Turns, epoch: Epoch) -> Option<Self::Roots>;
+    fn load_missing(
+        self,
+        app: &Application,
+        locks: &mut EntryLocks<'_>,
+    ) -> impl Future<Output = Result<(), ApplicationError>> + Send;
 
-    /// Keeps the roots for whoever has the next turn.
+    /// Returns `true` if all roots are there.
     #[doc(hidden)]
-    fn put(roots: Self::Roots, turns: &mut Turns);
+    fn fit(self, held: &HeldRoots<'_, '_>) -> bool;
+
+    /// Takes the roots, which are there.
+    #[doc(hidden)]
+    fn take(self, held: &mut HeldRoots<'_, '_>) -> Self::Roots;
+
+    /// Puts the roots back: those with events that are not written go into the batch, or nowhere.
+    #[doc(hidden)]
+    fn put(roots: Self::Roots, held: &mut HeldRoots<'_, '_>, batch: Option<&Arc<CommandBatch>>);
+
+    /// Records in `fresh` again as many events of `roots` as `before` says for each.
+    #[doc(hidden)]
+    fn replay(
+        fresh: &mut Self::Roots,
+        roots: Self::Roots,
+        before: &[usize],
+    ) -> Result<(), StoreError>;
 
     #[doc(hidden)]
-    fn parts(roots: &mut Self::Roots) -> Vec<Part<'_>>;
+    fn roots(roots: &mut Self::Roots) -> SmallVec<[&mut dyn AnyRoot; 4]>;
 }
 
 macro_rules! ids {
-    ($($($part:ident)+;)*) => {
+    ($($count:literal: $($part:ident $number:tt)+;)*) => {
         $(impl<$($part: Aggregate),+> RootIds for ($(Id<$part>,)+) {
             type Roots = ($(Root<$part>,)+);
+
+            const COUNT: usize = $count;
 
             fn aggregates() -> impl Iterator<Item = &'static str> + Send {
                 [$($part::NAME),+].into_iter()
             }
 
-            fn streams(self) -> Vec<StreamId> {
-                #[expect(non_snake_case, reason = "named after their types")]
-                let ($($part,)+) = self;
-                vec![$($part.stream()),+]
-            }
-
-            fn take(self, turns: &mut Turns, epoch: Epoch) -> Option<Self::Roots> {
-                #[expect(non_snake_case, reason = "named after their types")]
-                let ($($part,)+) = self;
-                Some(($(turns.take($part, epoch)?,)+))
-            }
-
-            fn put(roots: Self::Roots, turns: &mut Turns) {
-                #[expect(non_snake_case, reason = "named after their types")]
-                let ($($part,)+) = roots;
-                $(turns.put($part);)+
+            fn streams(self) -> impl IntoIterator<Item = StreamId> + Send {
+                [$(self.$number.stream()),+]
             }
 
             async fn load(self, app: &Application) -> Result<Self::Roots, ApplicationError> {
-                #[expect(non_snake_case, reason = "named after their types")]
-                let ($($part,)+) = self;
-                Ok(($(app.load($part).await?,)+))
+                Ok(($(app.load(self.$number).await?,)+))
             }
 
-            fn parts(roots: &mut Self::Roots) -> Vec<Part<'_>> {
-                #[expect(non_snake_case, reason = "named after their types")]
-                let ($($part,)+) = roots;
-                vec![$(Part::Root($part)),+]
+            async fn load_missing(
+                self,
+                app: &Application,
+                locks: &mut EntryLocks<'_>,
+            ) -> Result<(), ApplicationError> {
+                $(if locks.lacks(self.$number, app.store.epoch()) {
+                    locks.put_loaded(app.load(self.$number).await?);
+                })+
+                Ok(())
+            }
+
+            fn fit(self, held: &HeldRoots<'_, '_>) -> bool {
+                $(held.has(self.$number))&&+
+            }
+
+            fn take(self, held: &mut HeldRoots<'_, '_>) -> Self::Roots {
+                ($(held.take(self.$number),)+)
+            }
+
+            fn put(roots: Self::Roots, held: &mut HeldRoots<'_, '_>, batch: Option<&Arc<CommandBatch>>) {
+                $(held.put(roots.$number, batch);)+
+            }
+
+            fn replay(fresh: &mut Self::Roots, roots: Self::Roots, before: &[usize]) -> Result<(), StoreError> {
+                $(fresh.$number.replay(roots.$number, before[$number])?;)+
+                Ok(())
+            }
+
+            fn roots(roots: &mut Self::Roots) -> SmallVec<[&mut dyn AnyRoot; 4]> {
+                let mut all: SmallVec<[&mut dyn AnyRoot; 4]> = SmallVec::new();
+                $(all.push(&mut roots.$number);)+
+                all
             }
         })*
     };
 }
 
 ids! {
-    A B;
-    A B C;
-    A B C D;
+    1: A 0;
+    2: A 0 B 1;
+    3: A 0 B 1 C 2;
+    4: A 0 B 1 C 2 D 3;
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Application;
+use super::attempts::Attempts;
 use crate::store::{
     Append, Appended, CommandId, EventStore, LogId, NotesQuery, Position, Receipt, ReceiptKind,
     StoreError, Tracking,
@@ -102,7 +103,7 @@ impl Application {
         let append = rejection(self.now(), self.store.log_id(), command_id, note);
         let Appended {
             receipt, repeated, ..
-        } = self.append(append).await?;
+        } = self.append(append, &mut Attempts::default()).await?;
         match (receipt.kind, repeated) {
             (ReceiptKind::Recorded | ReceiptKind::NothingRecorded, _) => Ok(receipt),
             (ReceiptKind::Rejected, true) => {

@@ -54,24 +54,39 @@ impl Application {
         if append.event_count() == 0 && append.commands.is_empty() {
             return Ok(self.nothing_recorded().await?);
         }
+        let appended = self
+            .append_roots(append, roots(&mut parts), &mut Attempts::default())
+            .await?;
+        refuse_rejected(&appended.receipt)?;
+        roots(&mut parts).for_each(|root| self.cache.forget(&root.key()));
+        if appended.repeated {
+            for root in roots(&mut parts).filter(|root| root.has_pending()) {
+                self.restore(root).await?;
+            }
+        }
+        Ok(appended.receipt)
+    }
+
+    /// Appends what `roots` have to write, and marks it as written. They are left alone if the command was answered before.
+    pub(super) async fn append_roots<'p, 'a: 'p>(
+        &self,
+        append: Append,
+        roots: impl Iterator<Item = &'p mut (dyn AnyRoot + 'a)> + Send,
+        attempts: &mut Attempts,
+    ) -> Result<Appended, StoreError> {
         let snapshots: Vec<StreamId> = append
             .snapshots
             .iter()
             .map(|snapshot| snapshot.stream.clone())
             .collect();
         let epoch = append.epoch.unwrap_or(self.store.epoch());
-        let Appended {
-            receipt, repeated, ..
-        } = self.append(append).await?;
-        refuse_rejected(&receipt)?;
-        for root in roots(&mut parts).filter(|root| root.has_pending()) {
-            self.cache.forget(&root.key());
-            match repeated {
-                true => self.restore(root).await?,
-                false => root.saved(&snapshots, epoch),
-            }
+        let appended = self.append(append, attempts).await?;
+        if !appended.repeated {
+            roots
+                .filter(|root| root.has_pending())
+                .for_each(|root| root.saved(&snapshots, epoch));
         }
-        Ok(receipt)
+        Ok(appended)
     }
 
     /// Brings a root to where the first time has left it, which may have been under another name.
@@ -107,14 +122,17 @@ impl Application {
         }
     }
 
-    /// Appends, again and again while the store is unavailable if the command has an id. A store that can never be used again is
-    /// not asked again.
-    pub(super) async fn append(&self, append: Append) -> Result<Appended, StoreError> {
+    /// Appends, again and again while the store is unavailable if a command has an id: what was written once is refused the second
+    /// time, because that command has a receipt by then. A store that can never be used again is not asked again.
+    pub(super) async fn append(
+        &self,
+        append: Append,
+        attempts: &mut Attempts,
+    ) -> Result<Appended, StoreError> {
         if append.commands.is_empty() {
             return self.store.append(append).await;
         }
         let mut backoff = self.settings.retry.start("append");
-        let mut attempts = Attempts::default();
         loop {
             match self.store.append(append.clone()).await {
                 Err(error @ StoreError::Unavailable { .. }) if self.store.fault().is_none() => {

@@ -3,10 +3,9 @@
 use std::fmt;
 
 use super::Application;
-use super::parts::{Part, RootIds};
+use super::parts::RootIds;
 use super::save::refuse_rejected;
-use crate::cache::{Slot, Turns};
-use crate::store::{Receipt, StreamId};
+use crate::store::Receipt;
 use crate::{Aggregate, ApplicationError, CommandError, Id, IntoEvents, Root};
 
 impl Application {
@@ -52,9 +51,9 @@ impl Application {
     /// Updates of one aggregate in one process take turns, and the next one finds the aggregate in the
     /// [cache](Self::with_cache): no load, one append. While an append is under way those who wait gather: each decides on
     /// what the one before it has decided, and all of it is one append. So a busy aggregate is not held to one command a
-    /// commit. Each has its own answer and its own metadata. Their receipts have one position, that of the last event of them
-    /// all: whoever has seen that position has seen the command's events. Updates within a [command](Self::command)
-    /// have an append to themselves.
+    /// commit. Each has its own answer and its own metadata. A [command](Self::command) with an id has the receipt that it would have got
+    /// from an append of its own. Receipts of the others have one position, that of the last event of them all: a reader who
+    /// has seen that position has seen the command's events.
     ///
     /// If this future is dropped the append may still happen, wholly or not at all.
     ///
@@ -81,80 +80,16 @@ impl Application {
     {
         // Loading would find nothing where the owner has another store.
         self.check_owns(A::NAME)?;
-        let slot = self.cache.slot(&id.stream());
-        let receipt = match self.context.command_id {
-            // The store keeps one receipt an append.
-            Some(_) => self.update_alone(&slot, id, &decide).await?,
-            None => self.update_in_company(&slot, id, &decide).await?,
-        };
+        let receipt = self.execute((id,), |(root,)| root.execute(&decide)).await?;
         self.after_save().await;
         Ok(receipt)
-    }
-
-    /// Loads, decides and writes while it has the turn.
-    pub(super) async fn update_alone<A, D, E>(
-        &self,
-        slot: &Slot,
-        id: Id<A>,
-        decide: impl Fn(&A) -> Result<D, E> + Send + Sync,
-    ) -> Result<Receipt, CommandError<E>>
-    where
-        A: Aggregate,
-        D: IntoEvents<A::Event>,
-        E: fmt::Display + Send,
-    {
-        let mut turn = slot.turn().await;
-        while turn.company().is_some() {
-            turn = self.settle(slot, turn).await;
-        }
-        let new_ids = self.new_ids();
-        let kept = turn.take(self.store.epoch()).map(|(root, _)| root);
-        let (receipt, root) = match self.update_cached(kept, &decide).await? {
-            Some(updated) => updated,
-            None => {
-                new_ids.begin_attempt();
-                self.retry(|| async {
-                    let mut root = self.load(id).await?;
-                    let decided = root.execute(&decide);
-                    let receipt = self.carry_out(decided, vec![Part::Root(&mut root)]).await?;
-                    Ok((receipt, root))
-                })
-                .await?
-            }
-        };
-        turn.put(Box::new(root));
-        Ok(receipt)
-    }
-
-    /// Lets an aggregate from the cache decide. `None`: there was none, or it may be stale. Only an append proves
-    /// that it is not, so whatever leads to none, a refusal or nothing to do, is decided again on what is stored.
-    async fn update_cached<A, D, E>(
-        &self,
-        cached: Option<Root<A>>,
-        decide: impl Fn(&A) -> Result<D, E> + Send + Sync,
-    ) -> Result<Option<(Receipt, Root<A>)>, ApplicationError>
-    where
-        A: Aggregate,
-        D: IntoEvents<A::Event>,
-    {
-        let Some(mut root) = cached else {
-            return Ok(None);
-        };
-        if root.execute(decide).is_err() || root.pending().len() == 0 {
-            return Ok(None);
-        }
-        match self.write(vec![Part::Root(&mut root)]).await {
-            Ok(receipt) => Ok(Some((receipt, root))),
-            Err(error) if error.is_conflict() => Ok(None),
-            Err(error) => Err(error),
-        }
     }
 
     /// Loads several aggregates, lets them decide together, and saves what they decided in one append: all or none.
     ///
     /// Within a process, updates that have an aggregate in common take turns, with those of [`update`](Self::update) too, and the
-    /// next one finds the aggregates in the [cache](Self::with_cache). Each has an append to itself. Otherwise as
-    /// [`update`](Self::update).
+    /// next one finds the aggregates in the [cache](Self::with_cache). Those that wait for a busy aggregate share an append, whatever
+    /// other aggregates each of them updates. Otherwise as [`update`](Self::update).
     ///
     /// ```
     /// # use eventsourcing_core::{Aggregate, Application, Id, Receipt, CommandError, event};
@@ -191,96 +126,9 @@ impl Application {
         E: fmt::Display + Send,
     {
         I::aggregates().try_for_each(|aggregate| self.check_owns(aggregate))?;
-        let receipt = self.update_together(ids, &decide).await?;
+        let receipt = self.execute(ids, decide).await?;
         self.after_save().await;
         Ok(receipt)
-    }
-
-    /// Loads, decides and writes while it has the turns of all the aggregates.
-    async fn update_together<I, E>(
-        &self,
-        ids: I,
-        decide: impl Fn(&mut I::Roots) -> Result<(), E> + Send + Sync,
-    ) -> Result<Receipt, CommandError<E>>
-    where
-        I: RootIds,
-        E: fmt::Display + Send,
-    {
-        let mut turns = self.turns(ids.streams()).await;
-        let new_ids = self.new_ids();
-        let kept = ids.take(&mut turns, self.store.epoch());
-        let (receipt, roots) = match self.update_together_cached::<I, E>(kept, &decide).await? {
-            Some(updated) => updated,
-            None => {
-                new_ids.begin_attempt();
-                self.retry(|| async {
-                    let mut roots = ids.load(self).await?;
-                    let decided = decide(&mut roots);
-                    let receipt = self.carry_out(decided, I::parts(&mut roots)).await?;
-                    Ok((receipt, roots))
-                })
-                .await?
-            }
-        };
-        I::put(roots, &mut turns);
-        Ok(receipt)
-    }
-
-    /// Waits for the turns of several aggregates, and has written what others have decided on them.
-    async fn turns(&self, mut streams: Vec<StreamId>) -> Turns {
-        streams.sort_unstable();
-        streams.dedup();
-        let mut turns = Turns::default();
-        for stream in streams {
-            let slot = self.cache.slot(&stream);
-            let mut turn = slot.turn().await;
-            while turn.company().is_some() {
-                turn = self.settle(&slot, turn).await;
-            }
-            turns.add(stream, turn);
-        }
-        turns
-    }
-
-    /// Lets aggregates from the cache decide together. `None`: not all were there, or one may be stale. Only the append proves
-    /// that they are not, and only of those with events: so what is decided by looking at one that does not change is decided
-    /// again on what is stored.
-    async fn update_together_cached<I: RootIds, E>(
-        &self,
-        kept: Option<I::Roots>,
-        decide: impl Fn(&mut I::Roots) -> Result<(), E> + Send + Sync,
-    ) -> Result<Option<(Receipt, I::Roots)>, ApplicationError> {
-        let Some(mut roots) = kept else {
-            return Ok(None);
-        };
-        let have_all_events = |roots: &mut I::Roots| {
-            I::parts(roots)
-                .iter()
-                .all(|part| matches!(part, Part::Root(root) if root.has_pending()))
-        };
-        if decide(&mut roots).is_err() || !have_all_events(&mut roots) {
-            return Ok(None);
-        }
-        match self.write(I::parts(&mut roots)).await {
-            Ok(receipt) => Ok(Some((receipt, roots))),
-            Err(error) if error.is_conflict() => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Writes what was decided. If it was refused, the command may have been carried out before.
-    async fn carry_out<E>(
-        &self,
-        decided: Result<(), E>,
-        parts: Vec<Part<'_>>,
-    ) -> Result<Receipt, CommandError<E>> {
-        if let Err(refusal) = decided {
-            return self
-                .first_receipt()
-                .await?
-                .ok_or(CommandError::Rejected(refusal));
-        }
-        Ok(self.write(parts).await?)
     }
 
     /// The receipt of this handle's command, if it was carried out before.
