@@ -441,13 +441,13 @@ async fn verification_agrees_while_writers_and_followers_work() {
         bank.wait_until_caught_up().await.expect("it catches up");
         let verification = bank.verify().await.expect("an answer");
         assert!(verification.agrees(), "{verification}");
-        let dealt_with: Vec<_> = verification
+        let processed: Vec<_> = verification
             .followers
             .iter()
             .map(|follower| follower.events)
             .collect();
         assert_eq!(
-            dealt_with,
+            processed,
             [0, 0, events, events, events],
             "there are no transfers in steps"
         );

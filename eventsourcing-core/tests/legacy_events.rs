@@ -296,7 +296,7 @@ struct Pantry {
 }
 
 #[tokio::test]
-async fn followers_deal_with_the_parts_of_an_event_in_one_step() {
+async fn followers_process_the_parts_of_an_event_in_one_step() {
     let store = MemoryStore::new();
     for _ in 0..3 {
         old_jar(&store).await;

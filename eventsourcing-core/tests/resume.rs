@@ -279,7 +279,7 @@ async fn a_timer_that_failed_is_processed_once() {
             "the bell is broken",
             "it still is"
         );
-        system.bells.is_mended.store(true, Ordering::SeqCst);
+        system.bells.is_fixed.store(true, Ordering::SeqCst);
         assert!(system.resume(BellTower::BELLS).await.unwrap());
         within_seconds(system.wait_until_caught_up()).await.unwrap();
         assert_eq!(texts(&system.bells.app).await, ["fail first", "then"]);

@@ -333,7 +333,7 @@ async fn a_fixed_follower_continues_at_the_timer_where_it_stopped() {
     drop(system);
     clock.set(second(0));
     let system = start(store, &clock, Runner::inline()).await;
-    system.bells.is_mended.store(true, Ordering::SeqCst);
+    system.bells.is_fixed.store(true, Ordering::SeqCst);
     assert_eq!(at(3, &system, &clock).await, ["fail", "2"]);
 }
 
@@ -349,7 +349,7 @@ async fn a_follower_that_retries_processes_the_timer_when_the_cause_is_gone() {
         }
     })
     .await;
-    system.bells.is_mended.store(true, Ordering::SeqCst);
+    system.bells.is_fixed.store(true, Ordering::SeqCst);
     within_seconds(system.wait_until_caught_up()).await.unwrap();
     assert_eq!(texts(&system.bells.app).await, ["fail"]);
     assert!(system.health().await.unwrap().is_healthy());
@@ -701,7 +701,7 @@ async fn a_timer_that_fails_or_panics_is_parked_and_stays_so_over_a_restart() {
         .map(|timer| timer.cause)
         .collect();
     assert_eq!(causes, ["the bell is broken", "panicked: what a noise"]);
-    system.bells.is_mended.store(true, Ordering::SeqCst);
+    system.bells.is_fixed.store(true, Ordering::SeqCst);
     assert!(parking.retry_timer("2").await.unwrap().is_none());
     assert!(parking.retry_timer("3").await.unwrap().is_some());
     assert_eq!(texts(&system.bells.app).await, ["ring", "ring", "fail"]);
@@ -865,7 +865,7 @@ async fn a_concurrent_follower_notices_a_clock_that_jumps() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_processes_deal_with_each_timer_once() {
+async fn many_processes_process_each_timer_once() {
     for runner in [Runner::concurrent(), Runner::concurrent().without_leases()] {
         let store = MemoryStore::new();
         let mut systems = Vec::new();

@@ -295,11 +295,11 @@ async fn retry(
             )),
         })?;
         let Retried {
-            events: dealt_with,
+            events: processed,
             failure,
             ..
         } = outcome;
-        events += dealt_with;
+        events += processed;
         failures.extend(failure);
     }
     let accounts_left = failures.len();

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::Measured;
 
-/// What became of what a contestant was asked for.
+/// The outcome of a request to a contestant.
 pub type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// A library in front of a database, used as its documentation says a bank should use it, with the durability of the database as it

@@ -1,4 +1,4 @@
-//! What is asked of every contestant, and how it is measured. It knows neither the framework nor its peers.
+//! The work that every contestant does, and its measurement. This crate knows neither the framework nor its peers.
 //!
 //! A [`Contestant`] is a library in front of a database, made to do what the bank does. A [`Workload`] is what it is made to
 //! do and for how long. Contestants live in programs of their own, [workers](worker), which the referee tells what to do, so

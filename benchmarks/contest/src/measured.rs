@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// How much was done, in what time.
+/// The amount of work that was done, and its duration.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Measured {
-    /// How many events were written, read or dealt with.
+    /// The number of events that were written, read or processed.
     pub events: u64,
     /// In what time.
     pub within: Duration,
-    /// How long each took, if that is what was measured. Sorted.
+    /// The duration of each, sorted, if durations were measured.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub latencies: Vec<Duration>,
     /// If several processes worked side by side: what the one that came to least did, as a share of what was fair. 1 is
@@ -36,7 +36,7 @@ impl Measured {
         }
     }
 
-    /// How long each event took, in any order.
+    /// The duration of each event, in any order.
     #[must_use]
     pub fn with_latencies(mut self, mut latencies: Vec<Duration>) -> Self {
         latencies.sort_unstable();

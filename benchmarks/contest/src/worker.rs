@@ -9,22 +9,21 @@ use tokio::runtime::Runtime;
 
 use crate::{Contestant, Measured, Outcome, Workload};
 
-/// What a worker is told.
+/// A request to a worker process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Order {
-    /// Be this contestant, at this place: the address of a database, or the path of a file. Make what it needs there, if it
-    /// is not there.
+    /// Become this contestant at this place, and create the tables or files that it needs if they are missing.
     Enter {
         /// The contestant.
         contestant: String,
-        /// Where.
+        /// The address of a database, or the path of a file.
         place: String,
     },
     /// Do this.
     Run(Workload),
 }
 
-/// What a worker says.
+/// An answer of a worker process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Answer {
     /// The contestant is there.

@@ -12,12 +12,12 @@ use tokio::task::JoinSet;
 
 use crate::{Contestant, Measured, Outcome, account, amount};
 
-/// What a contestant is made to do.
+/// The work that a contestant does.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Workload {
     /// Tasks give commands: load, decide, append one event.
     Commands {
-        /// How many tasks, each with one command at a time.
+        /// The number of tasks, each with one command at a time.
         tasks: u64,
         /// Over how many accounts.
         accounts: u64,
@@ -58,7 +58,7 @@ pub enum Workload {
         /// Events.
         events: u64,
     },
-    /// How late a follower sees events.
+    /// The delay with which a follower sees events.
     Follow {
         /// Commands in a second.
         per_second: u32,
@@ -113,7 +113,7 @@ impl Workload {
     }
 }
 
-/// Which accounts are asked for.
+/// The accounts that are loaded.
 #[derive(Clone)]
 struct Choice {
     accounts: u64,

@@ -37,7 +37,7 @@ CREATE TABLE events (
     PRIMARY KEY (aggregate_type, aggregate_id, sequence)
 )";
 
-/// How many events the replay has read ahead of what is decoded.
+/// The number of events that the replay reads ahead of the decoder.
 const EVENTS_AHEAD: usize = 2_000;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -154,8 +154,8 @@ impl Bank {
     }
 }
 
-/// What `PgEventStore::try_new` does, where PostgreSQL does not know `0xFFFFFFFF` yet, which 16 learned and a function
-/// of the library uses. The function is made without a look inside, and then again with the number in decimal.
+/// Creates the tables as `PgEventStore::try_new` does, also before PostgreSQL 16, which does not know the `0xFFFFFFFF` in a
+/// function of the library. The function is created unchecked, and then again with the number in decimal.
 async fn make_tables(place: &str) -> Outcome<()> {
     let unchecked = pool::connection(place)?.options([("check_function_bodies", "off")]);
     let pool = PgPoolOptions::new()

@@ -78,7 +78,7 @@ impl TryFromEvents<AccountEvent> for Account {
 struct NewAccount {
     id: AccountId,
     amount: u64,
-    /// What it is credited right away.
+    /// The amount that is credited at once.
     credits: Vec<u64>,
 }
 

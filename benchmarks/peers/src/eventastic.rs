@@ -121,7 +121,7 @@ impl SideEffect for Nothing {
     }
 }
 
-/// Where side effects go.
+/// The target of side effects, which are not used.
 #[derive(Clone)]
 struct Nowhere;
 
@@ -152,7 +152,7 @@ impl Bank {
         Ok(Self { accounts })
     }
 
-    /// Whether it went well; otherwise another was faster.
+    /// Returns `true` on success, and `false` if another command was faster.
     async fn credit_once(&self, id: Uuid, amount: u64) -> Outcome<bool> {
         let mut transaction = self.accounts.begin_transaction().await?;
         let mut account = match transaction.get(&id).await {

@@ -10,10 +10,10 @@ use contest::Outcome;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Executor};
 
-/// How many connections a peer has.
+/// The number of connections of a peer.
 pub(crate) const CONNECTIONS: u32 = 16;
 
-/// How a peer connects to the database at `place`.
+/// The connection string of a peer for the database at `place`.
 pub(crate) fn connection(place: &str) -> Outcome<PgConnectOptions> {
     Ok(PgConnectOptions::from_str(place)?.disable_statement_logging())
 }

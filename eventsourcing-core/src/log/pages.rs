@@ -34,7 +34,8 @@ use crate::store::{
 /// let app = Application::new("doors", MemoryStore::new());
 /// app.save(&mut Root::<Door>::create([DoorEvent::Built, DoorEvent::Opened])).await?;
 ///
-/// let (mut pages, mut events) = (app.log_pages(LogQuery::after(Position::ZERO).limit(1)), 0);
+/// let mut pages = app.log_pages(LogQuery::after(Position::ZERO).limit(1));
+/// let mut events = 0;
 /// loop {
 ///     let page = pages.next().await?;
 ///     if page.events.is_empty() {

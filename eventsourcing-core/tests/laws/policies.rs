@@ -159,14 +159,14 @@ laws!(policy OnlySchedules: Jar);
 laws!(policy RemindsForEver: Jar);
 laws!(policy NeedsAShelf: Jar, given = [Shelf]);
 
-fn dealt_with<P: From<Application> + Policy<Jar>>() -> String {
+fn message_for<P: From<Application> + Policy<Jar>>() -> String {
     broken(|| PolicyLaws::<P, Jar>::new().an_event_processed_twice_leads_to_the_same())
 }
 
 #[test]
 fn a_policy_that_reads_the_clock_is_found() {
     assert_says(
-        &dealt_with::<ReadsTheClock>(),
+        &message_for::<ReadsTheClock>(),
         &[
             "ReadsTheClock breaks the law that an event processed twice leads to the same: event 1 led to\n  Shelf",
             "and processed again to\n  Shelf",
@@ -179,7 +179,7 @@ fn a_policy_that_reads_the_clock_is_found() {
 #[test]
 fn a_policy_that_invents_ids_is_found() {
     assert_says(
-        &dealt_with::<InventsIds>(),
+        &message_for::<InventsIds>(),
         &[
             "InventsIds breaks the law",
             "event 2 led to",
@@ -191,7 +191,7 @@ fn a_policy_that_invents_ids_is_found() {
 #[test]
 fn a_policy_that_schedules_at_random_is_found() {
     assert_says(
-        &dealt_with::<SchedulesAtRandom>(),
+        &message_for::<SchedulesAtRandom>(),
         &["SchedulesAtRandom breaks the law", "\n  timer "],
     );
 }
@@ -226,7 +226,7 @@ fn a_timer_of_another_type_leads_to_nothing() {
 
 #[test]
 fn a_policy_that_does_nothing_tests_nothing() {
-    let message = dealt_with::<NeedsAShelf>();
+    let message = message_for::<NeedsAShelf>();
     assert_says(
         &message,
         &[

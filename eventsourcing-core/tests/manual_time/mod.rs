@@ -95,7 +95,7 @@ pub struct Text(pub String);
 pub struct Bells {
     pub app: Application,
     /// `true` once it does not fail any more on the text "fail".
-    pub is_mended: AtomicBool,
+    pub is_fixed: AtomicBool,
     /// `true` once it has slept on the text "sleep", which it does one time only.
     pub asleep: AtomicBool,
     pub wake: Arc<Notify>,
@@ -105,7 +105,7 @@ impl From<Application> for Bells {
     fn from(app: Application) -> Self {
         Self {
             app,
-            is_mended: AtomicBool::default(),
+            is_fixed: AtomicBool::default(),
             asleep: AtomicBool::default(),
             wake: Arc::default(),
         }
@@ -153,7 +153,7 @@ impl Timers for Bells {
             ..
         } = timer;
         match text.split_once(' ').unwrap_or((text, "")) {
-            ("fail", _) if !self.is_mended.load(Ordering::SeqCst) => return Err(BellError::Broken),
+            ("fail", _) if !self.is_fixed.load(Ordering::SeqCst) => return Err(BellError::Broken),
             ("panic", _) => panic!("what a noise"),
             ("cancel", other) => work.cancel(other),
             ("hourly", _) => work.schedule(*at + Duration::from_secs(3_600), key, &timer.payload),

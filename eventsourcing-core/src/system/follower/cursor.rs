@@ -203,9 +203,9 @@ impl Cursor {
 
     /// Returns the step to `event`, the last one seen, together with the checksums of the processed
     /// events.
-    pub(crate) fn step_to(&self, event: &StoredEvent, dealt_with: &[StoredEvent]) -> NextStep {
+    pub(crate) fn step_to(&self, event: &StoredEvent, processed: &[StoredEvent]) -> NextStep {
         let to = EventRef::of(event, self.upstream);
-        self.step_counting(Some(to), dealt_with, &self.checksums)
+        self.step_counting(Some(to), processed, &self.checksums)
     }
 
     /// Returns a step that leaves the position where it is.
@@ -218,11 +218,11 @@ impl Cursor {
     fn step_counting(
         &self,
         to: Option<EventRef>,
-        dealt_with: &[StoredEvent],
+        processed: &[StoredEvent],
         known: &BTreeMap<LogSlice, LogChecksum>,
     ) -> NextStep {
         let mut checksums = BTreeMap::new();
-        for event in dealt_with {
+        for event in processed {
             let slice = LogSlice::of(event.position);
             let known = || known.get(&slice).copied().unwrap_or_default();
             checksums
