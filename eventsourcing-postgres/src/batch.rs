@@ -238,7 +238,7 @@ impl<'a> Batch<'a> {
             .await
     }
 
-    /// What `verdict` means for `append`, of which it was given.
+    /// Returns the meaning of `verdict` for the `append` that it answers.
     fn outcome(
         &self,
         append: &Append,
@@ -288,7 +288,8 @@ impl<'a> Batch<'a> {
     ) -> Vec<Receipt> {
         let receipt = |command: &SharedCommand| {
             let place = self.place_of(command.id.as_uuid(), number)?;
-            let (position, kind) = (*answered.get(place)?)?;
+            let answer = *answered.get(place)?;
+            let (position, kind) = answer?;
             Some(Receipt {
                 log,
                 kind,
@@ -591,7 +592,7 @@ fn verdicts(row: &Row) -> Result<Vec<Verdict>, Error> {
         .collect())
 }
 
-/// What each command of the batch was answered, now or before; `None` if its append was refused for another reason.
+/// Returns the answer to each command of the batch, now or before; `None` if its append was refused for another reason.
 fn answered(row: &Row) -> Result<Vec<Option<(Position, ReceiptKind)>>, Error> {
     let positions: Vec<Option<i64>> = row.try_get(4)?;
     let kinds: Vec<Option<i16>> = row.try_get(5)?;

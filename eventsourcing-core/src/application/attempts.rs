@@ -1,11 +1,11 @@
-//! What is known of a command that was tried several times: no more than of its least known attempt.
+//! The certainty about a command with several attempts: that of its least certain attempt.
 
 use crate::store::{Expected, StoreError, Written};
 
 /// The attempts at one append with a command id.
 #[derive(Default)]
 pub(super) struct Attempts {
-    /// Why the first attempt had no answer of which it is not known whether it was written.
+    /// The reason of the first attempt that had no answer, so that it may have been written.
     unanswered: Option<String>,
 }
 

@@ -15,7 +15,7 @@ use crate::store::{
 };
 use crate::{Aggregate, ApplicationError, Id, LogPages, RecordedEvent, Root, Subscription};
 
-/// How many events of an aggregate are read at once.
+/// The number of events of an aggregate that are read at once.
 const EVENTS_PER_PAGE: usize = 2_000;
 
 impl Application {
@@ -112,9 +112,11 @@ impl Application {
             Ok(root) => return Ok(root),
         }
         match self.load_pages(Loading::new(id, name), to, None).await {
-            Err(LoadError::Snapshot(error)) => {
-                Err(StoreError::corrupt("a snapshot nobody asked for", error).into())
-            }
+            Err(LoadError::Snapshot(error)) => Err(StoreError::corrupt(
+                "load: a snapshot was returned without being requested",
+                error,
+            )
+            .into()),
             Err(LoadError::Store(error)) => Err(error.into()),
             Ok(root) => Ok(root),
         }

@@ -65,7 +65,7 @@ pub struct Application {
     hook: Arc<OnceLock<Weak<dyn AfterSave>>>,
 }
 
-/// How an application works, whoever asks.
+/// The settings of an application, shared by all its handles.
 #[derive(Clone)]
 struct Settings {
     clock: Arc<dyn Clock>,
@@ -73,27 +73,27 @@ struct Settings {
     encoding: Encoding,
     retry: RetryPolicy,
     snapshots: HashMap<TypeId, Arc<dyn SnapshotPolicy>>,
-    /// Who owns which aggregates; `None`: the application is not part of a system.
+    /// The owners of all aggregates; `None`: the application is not part of a system.
     owners: Option<Arc<Owners>>,
 }
 
-/// Who asks, and for what.
+/// The caller's metadata and command.
 #[derive(Default)]
 struct Context {
     metadata: Metadata,
     command_id: Option<CommandId>,
-    /// How many ids the command has drawn so far; handles of one command share it.
+    /// The number of ids that the command has drawn; handles of one command share it.
     new_ids: Arc<AtomicU32>,
 }
 
-/// What a runner does when something was saved.
+/// A runner's reaction to a save.
 #[async_trait]
 pub(crate) trait AfterSave: Send + Sync {
     async fn saved(&self);
 }
 
 impl Application {
-    /// How many aggregates are cached unless [`with_cache`](Self::with_cache) says otherwise.
+    /// The number of cached aggregates, unless [`with_cache`](Self::with_cache) sets another.
     pub const CACHED_AGGREGATES_DEFAULT: usize = 1_000;
 
     /// An application that keeps its events in `store`.
@@ -198,8 +198,8 @@ impl Application {
         self
     }
 
-    /// Keeps the `aggregates` that were updated last in memory; with 0, none. The cache is a hint: what is decided on a
-    /// cached aggregate counts only if the append finds that nobody else has changed it.
+    /// Keeps the `aggregates` that were updated last in memory; with 0, none. The cache is a hint: a decision on a
+    /// cached aggregate counts only if the append finds the aggregate unchanged.
     #[must_use]
     pub fn with_cache(mut self, aggregates: usize) -> Self {
         self.cache = Arc::new(Cache::new(aggregates));
@@ -233,8 +233,8 @@ impl Application {
     /// nothing. So use a handle for one save. With a command id, saves are also retried while the store is
     /// unavailable, because then it is safe.
     ///
-    /// A command that has nothing to record is answered too, at the price of a durable write: whoever repeats it gets its
-    /// [receipt](crate::Receipt), also if by then there would be something to record.
+    /// A command that has nothing to record is answered too, at the price of a durable write: a repetition gets the same
+    /// [receipt](crate::Receipt), even if it would have something to record by then.
     ///
     /// What the domain refuses leaves no trace, and is decided anew when the command is repeated; with
     /// [`once`](Self::once) a refusal is kept too.
@@ -261,7 +261,7 @@ impl Application {
         &self.name
     }
 
-    /// Where its events are.
+    /// The store of its events.
     #[must_use]
     pub fn store(&self) -> &Arc<dyn EventStore> {
         &self.store
@@ -271,8 +271,8 @@ impl Application {
     /// were drawn before, so that a retried command creates the same aggregate.
     ///
     /// Each attempt of [`update`](Self::update), [`update_all`](Self::update_all), [`create`](Self::create) and
-    /// [`retry`](Self::retry) draws the same ids, and so does the next call of one of them with the same handle. Whoever
-    /// loops by hand draws the ids before the loop.
+    /// [`retry`](Self::retry) draws the same ids, and so does the next call of one of them with the same handle. A
+    /// loop written by hand draws the ids before it begins.
     #[must_use]
     pub fn new_id<A: Aggregate>(&self) -> Id<A> {
         match self.context.command_id {

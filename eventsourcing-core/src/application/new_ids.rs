@@ -8,7 +8,7 @@ use super::Application;
 /// can be drawn again, by a repetition of the command with the same handle.
 pub(super) struct NewIds<'a> {
     drawn: &'a AtomicU32,
-    /// How many ids were drawn before the first attempt.
+    /// The number of ids that were drawn before the first attempt.
     drawn_before: u32,
 }
 

@@ -1,4 +1,4 @@
-//! What can be saved in one append: a root, several, guards, or tuples of these. And what can be updated in one.
+//! The arguments of one save (a root, several roots, guards, or tuples of these) and of one update of several aggregates.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::aggregate::root::AnyRoot;
 use crate::store::{EventStore, StoreError, StreamId};
 use crate::{Aggregate, Application, ApplicationError, Id, Root, StreamGuard};
 
-/// What [`Application::save`](crate::Application::save) takes: `&mut root`, `root.guard()`, a slice of roots, a
+/// An argument of [`Application::save`](crate::Application::save): `&mut root`, `root.guard()`, a slice of roots, a
 /// `Vec` of any of these, or a tuple of up to eight.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be saved",

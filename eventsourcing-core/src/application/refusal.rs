@@ -1,8 +1,8 @@
-//! Refusals that are kept: a command that was refused stays refused, whoever asks again and whatever has changed.
+//! Kept rejections: a command that was rejected stays rejected when it is sent again, even if the state has changed since.
 //!
-//! A refusal is one append without events: the id of the command, and a note of the refusal. So the store's promise about
-//! commands (P6, P7) decides between the two, from whichever process they come: a command is carried out or refused, by
-//! the one that came first. Each refusal has a follower of its own name, on which nobody else has to wait.
+//! A kept rejection is one append without events: the id of the command, and a note of the rejection. So the store's promise
+//! about commands (P6, P7) decides between a success and a rejection that race in two processes: the first one counts. Each
+//! rejection has a follower of its own name, so that no other append waits for it.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -18,8 +18,8 @@ use crate::system::notes;
 use crate::{ApplicationError, CommandError};
 
 impl Application {
-    /// Carries out this handle's [command](Self::command) once, a refusal included: whoever asks again, in any process, gets
-    /// the first answer, be it a receipt or a refusal.
+    /// Carries out this handle's [command](Self::command) once, and keeps a rejection too: each repetition, in any process, gets
+    /// the first answer, a receipt or a rejection.
     ///
     /// Without it a refusal leaves no trace, and a command that is repeated is decided anew: an overdraft that was refused
     /// goes through when there is money by then. What is refused is [`CommandError::Rejected`]; nothing else is kept. A command that
@@ -113,8 +113,8 @@ impl Application {
         }
     }
 
-    /// What this handle's [command](Self::command) was answered, if it was: its receipt, or the refusal that was
-    /// [kept](Self::once).
+    /// Returns the first answer to this handle's [command](Self::command), if there is one: its receipt, or the
+    /// [kept](Self::once) rejection.
     ///
     /// # Errors
     /// The store failed, or what is kept is no refusal of this type.

@@ -29,7 +29,7 @@ impl Application {
     /// happen, wholly or not at all.
     ///
     /// # Errors
-    /// A conflict if somebody else has changed one of the aggregates: load and decide again, or use
+    /// A conflict if one of the aggregates was changed meanwhile: load and decide again, or use
     /// [`update`](Self::update) or [`retry`](Self::retry). [`StoreError::Invalid`] within a system if another application owns one
     /// of them, or if it is guarded. Others as [`EventStore::append`](crate::store::EventStore::append).
     pub async fn save(&self, mut saved: impl Saveable) -> Result<Receipt, ApplicationError> {
@@ -103,8 +103,8 @@ impl Application {
         root.restore(&stands_under.category, loaded, epoch)
     }
 
-    /// The receipt of a decision that nobody has named and that has nothing to record. It is not stored; what the decision
-    /// has seen was stored before the store is asked.
+    /// Returns the receipt of a decision without a command id and without events. It is not stored. Its position is read after
+    /// the decision, so all events that the decision was based on lie before it.
     pub(super) async fn nothing_recorded(&self) -> Result<Receipt, StoreError> {
         let position = self.store.newest_position().await?;
         Ok(Receipt {

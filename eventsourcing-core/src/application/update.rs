@@ -1,4 +1,4 @@
-//! Commands: load, decide, save; again if somebody else was faster.
+//! Commands: load, decide, save; again if another command was faster.
 
 use std::fmt;
 
@@ -45,7 +45,7 @@ impl Application {
         Ok(id)
     }
 
-    /// Loads the aggregate, lets it decide, and saves what it decided. If somebody else was faster it loads and
+    /// Loads the aggregate, lets it decide, and saves what it decided. If another command was faster it loads and
     /// decides again, so `decide` may run several times.
     ///
     /// Updates of one aggregate in one process take turns, and the next one finds the aggregate in the

@@ -13,7 +13,7 @@ use crate::store::{
     Written,
 };
 
-/// How many commands are written together at most.
+/// The maximum of commands that are written together.
 const COMMANDS_MAX: usize = 256;
 /// A batch takes no further command when it has this many events: half of what an append may have.
 const EVENTS_MAX: usize = crate::store::EVENTS_PER_APPEND_MAX / 2;
@@ -24,7 +24,7 @@ pub struct CommandBatch {
     /// `None` once the batch is closed: its commands are being written, or never will be.
     pub(super) contents: tokio::sync::Mutex<Option<Contents>>,
     stage: watch::Sender<Stage>,
-    /// How many commands wait for the answer.
+    /// The number of commands that wait for the answer.
     tickets: AtomicUsize,
     /// Roots that were written, and are left for those who hold the locks of their entries.
     written: Mutex<BTreeMap<StreamId, Box<dyn KeptRoot>>>,
@@ -37,9 +37,9 @@ pub(crate) struct Contents {
     pub(super) roots: BTreeMap<StreamId, Box<dyn KeptRoot>>,
     /// The commands that have an id.
     pub(super) commands: Vec<BatchCommand>,
-    /// How many commands there are, those included that have no id, or wait only for what others have decided.
+    /// The number of all commands, also of those that have no id, or only wait for the decisions of others.
     pub(super) joined: usize,
-    /// How many roots a command has taken out to decide on. It puts them back whatever happens, unless its future is dropped.
+    /// The number of roots that a command has taken out to decide on. It puts them back in any case, unless its future is dropped.
     taken: usize,
     /// The ids of all commands have been looked up, so that none of them can be a repeated one of long ago.
     pub(super) is_strict: bool,
@@ -72,14 +72,14 @@ enum Stage {
     BrokenOff,
 }
 
-/// Why a batch was not written.
+/// The reason why a batch was not written.
 pub(super) struct BatchError {
     pub(super) error: StoreError,
     /// An attempt had no answer before, and nothing that is known since says that it was not written.
     pub(super) is_unanswered: bool,
 }
 
-/// What has become of a command.
+/// The outcome of a command.
 pub(crate) enum Outcome {
     Written(Receipt),
     /// There was nothing to write, and what was decided on is as it is stored.
@@ -257,7 +257,7 @@ impl BatchTicket {
     fn receipt(&self, appended: &Appended) -> Receipt {
         match self.place {
             Some((_, place)) => appended.shared[place],
-            // Whoever has seen the position of the last event of them all has seen those of the command, and whatever it has seen.
+            // A reader beyond the last event of the batch has read those of the command, and all that the command has read.
             None => Receipt {
                 kind: if self.has_events {
                     ReceiptKind::Recorded
@@ -270,7 +270,7 @@ impl BatchTicket {
         }
     }
 
-    /// What the failure of an append means for each of the commands in it.
+    /// Returns the meaning of a failed append for each of its commands.
     fn outcome_after(&self, failure: &Arc<BatchError>) -> Outcome {
         let BatchError {
             error,
@@ -326,7 +326,7 @@ impl Drop for BatchTicket {
 }
 
 impl Outcome {
-    /// What the answer to an append means for the only command in it.
+    /// Returns the meaning of an append's answer for its only command.
     pub(super) fn of_one(answer: Result<Appended, StoreError>) -> Self {
         match answer {
             Ok(appended) => Self::Written(appended.receipt),

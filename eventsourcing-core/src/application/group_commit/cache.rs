@@ -28,7 +28,7 @@ pub(crate) struct CacheEntry(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     root: tokio::sync::Mutex<CachedRoot>,
-    /// How many commands wait for the lock.
+    /// The number of commands that wait for the lock.
     waiters: AtomicUsize,
 }
 

@@ -33,7 +33,7 @@ pub(super) struct Command<'c, I> {
 
 /// A command that has decided.
 pub(super) struct Decided<E> {
-    /// What is answered if the events are written: that it was carried out, or the rejection.
+    /// The answer if the events are written: success, or the rejection.
     pub(super) answer: Result<(), E>,
     pub(super) fate: Fate,
     /// It has decided on what was in the cache, which may be stale.
@@ -46,7 +46,7 @@ pub(super) enum Fate {
     Shared(BatchTicket),
 }
 
-/// How many events each root has that are not written, in the order of the ids.
+/// The number of unwritten events of each root, in the order of the ids.
 type Counts = SmallVec<[usize; 4]>;
 /// The answer of the user's decision, or its panic.
 type Caught<E> = Result<Result<(), E>, Box<dyn Any + Send>>;
@@ -316,7 +316,7 @@ impl<'c, I: RootIds> Command<'c, I> {
     }
 }
 
-/// What a batch says to a command that wants to join it.
+/// The answer of a batch to a command that wants to join it.
 enum Admission {
     Granted,
     AfterVerification,
@@ -380,7 +380,7 @@ fn decide_because<I: RootIds, E>(
     answer
 }
 
-/// As [`decide_because`]. After a panic the roots are used no more than to take the events of others from them.
+/// Decides like [`decide_because`], and catches panics. After a panic the roots only serve to take the events of others from them.
 fn decide_caught<I: RootIds, E>(
     roots: &mut I::Roots,
     cause: &Arc<Metadata>,

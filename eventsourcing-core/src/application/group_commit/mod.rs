@@ -31,8 +31,8 @@ use crate::aggregate::root::AnyRoot;
 use crate::panics::catch;
 use crate::store::{Append, Commands, Receipt, StoreError};
 
-/// How long a batch lets in commands that begin to wait while it gathers. Those who waited when it began are let in whatever it takes;
-/// later ones need no more than the microseconds of their decisions, unless one of them has to load something.
+/// The time for which a batch admits commands that begin to wait while it gathers. Commands that waited before are admitted in any
+/// case; later ones take the microseconds of their decisions, unless one of them has to load an aggregate.
 const GATHERING_MAX: Duration = Duration::from_millis(5);
 /// After as many refusals because of other commands a command is written alone: a stream of repeated commands keeps no other waiting.
 const REFUSALS_MAX: u32 = 3;
@@ -195,7 +195,7 @@ impl Application {
 
     /// Waits until those commands have decided that wait for aggregates of the batch.
     ///
-    /// Locks are had in the order of asking: whoever waits when this asks has had its turn when this has had its own. A command may wait for
+    /// Locks are granted in the order of requests: every command that waits when this one requests the lock has had its turn before it. A command may wait for
     /// one lock while it holds another, and keep others from the queue of a busy aggregate; so this looks again while the batch grows.
     async fn gather(&self, batch: &Arc<CommandBatch>) {
         let start = Instant::now();
