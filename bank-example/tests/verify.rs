@@ -483,7 +483,7 @@ async fn comparing_contents_cleans_up_and_is_done_by_one_at_a_time() {
         assert!(
             unchecked
                 .to_string()
-                .contains("not compared: another process compares it"),
+                .contains("not compared: another process is comparing it"),
             "{unchecked}"
         );
     }
@@ -560,7 +560,7 @@ async fn a_read_model_of_which_another_version_answers_is_not_passed_over_in_sil
         assert!(
             of_early
                 .to_string()
-                .contains("not checked: version 2 of it answers"),
+                .contains("not checked: version 2 of it is live"),
             "{of_early}"
         );
         let contents = early.verify_contents().await.expect("an answer")[0].to_string();

@@ -8,6 +8,7 @@ use std::path::Path;
 use eventsourcing::prelude::*;
 use eventsourcing::sqlite::SqliteOptions;
 use eventsourcing::store::{self, Acknowledged, Durability, OpenError, OpenOptions};
+use eventsourcing::{ApplicationName, FollowerName, PolicyName, ProjectionName};
 
 type Tested = Result<(), Box<dyn Error>>;
 
@@ -173,6 +174,31 @@ struct Bank {
     movements: Movements,
     #[projection(name = "counter", follows(accounts: Account))]
     _counter: Counter,
+}
+
+#[test]
+fn parts_are_named_by_constants_and_names_from_outside_are_looked_up() {
+    let ledger: FollowerName<Bank> = Bank::LEDGER.into();
+    assert_eq!(FollowerName::find("ledger").unwrap(), ledger);
+    assert_eq!(PolicyName::find("ledger").unwrap(), Bank::LEDGER);
+    assert_eq!(ProjectionName::find("counter").unwrap(), Bank::_COUNTER);
+    assert_eq!(ApplicationName::find("accounts").unwrap(), Bank::ACCOUNTS);
+    assert_eq!(Bank::_COUNTER.as_str(), "counter", "the stored name");
+
+    let unknown = FollowerName::<Bank>::find("ledgr").unwrap_err();
+    let text = "Bank has no follower \"ledgr\"; it has ledger, movements, counter";
+    assert!(matches!(unknown, SystemError::UnknownFollower { .. }));
+    assert_eq!(unknown.to_string(), text);
+    let policy = ProjectionName::<Bank>::find("ledger").unwrap_err();
+    assert!(
+        matches!(policy, SystemError::NotARebuildableReadModel { .. }),
+        "{policy}"
+    );
+    let projection = PolicyName::<Bank>::find("counter").unwrap_err();
+    assert_eq!(
+        projection.to_string(),
+        "invalid: counter is a projection and not a policy"
+    );
 }
 
 /// Opens an account, moves money, and looks at all that follows from it. Returns the account.

@@ -1,7 +1,7 @@
 //! Names of the parts of a system, tied to the system, so that a name that does not exist does not compile.
 //!
-//! `#[derive(System)]` writes one constant for each field. What comes from outside, such as an argument of a command line,
-//! is looked up with `find`.
+//! `#[derive(System)]` writes one constant for each field. A name from outside, such as an argument of a command line, is
+//! looked up with `find`.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -144,7 +144,7 @@ impl<S: System> FollowerName<S> {
     /// # Errors
     /// [`SystemError::UnknownFollower`]: the system has none.
     pub fn find(name: &str) -> Result<Self, SystemError> {
-        find_follower::<S>(name, |_| true).map(Self::new)
+        find_follower::<S>(name).map(|(name, _)| Self::new(name))
     }
 }
 
@@ -152,9 +152,15 @@ impl<S: System> PolicyName<S> {
     /// Returns the policy with this stored name.
     ///
     /// # Errors
-    /// [`SystemError::UnknownFollower`]: the system has none.
+    /// [`SystemError::UnknownFollower`]: the system has no such follower.
+    /// [`SystemError::Invalid`]: it is a projection.
     pub fn find(name: &str) -> Result<Self, SystemError> {
-        find_follower::<S>(name, |kind| kind == FollowerKind::Policy).map(Self::new)
+        match find_follower::<S>(name)? {
+            (name, FollowerKind::Policy) => Ok(Self::new(name)),
+            (name, FollowerKind::Projection) => Err(SystemError::Invalid {
+                reason: format!("{name} is a projection and not a policy"),
+            }),
+        }
     }
 }
 
@@ -162,23 +168,27 @@ impl<S: System> ProjectionName<S> {
     /// Returns the projection with this stored name.
     ///
     /// # Errors
-    /// [`SystemError::UnknownFollower`]: the system has none.
+    /// [`SystemError::UnknownFollower`]: the system has no such follower.
+    /// [`SystemError::NotARebuildableReadModel`]: it is a policy.
     pub fn find(name: &str) -> Result<Self, SystemError> {
-        find_follower::<S>(name, |kind| kind == FollowerKind::Projection).map(Self::new)
+        match find_follower::<S>(name)? {
+            (name, FollowerKind::Projection) => Ok(Self::new(name)),
+            (name, FollowerKind::Policy) => Err(SystemError::NotARebuildableReadModel {
+                follower: name.into(),
+                why: POLICY_IS_NOT_REBUILT,
+            }),
+        }
     }
 }
 
-fn find_follower<S: System>(
-    name: &str,
-    is_wanted: impl Fn(FollowerKind) -> bool,
-) -> Result<&'static str, SystemError> {
+/// The reason for which a policy is not rebuilt, in the words of an error.
+pub(super) const POLICY_IS_NOT_REBUILT: &str = "a policy: the events that it has recorded stay";
+
+fn find_follower<S: System>(name: &str) -> Result<(&'static str, FollowerKind), SystemError> {
     let definition = S::definition();
-    let mut wanted = definition
-        .followers
-        .iter()
-        .filter(|follower| is_wanted(follower.kind));
-    match wanted.find(|follower| follower.name == name) {
-        Some(follower) => Ok(follower.name),
+    let mut followers = definition.followers.iter();
+    match followers.find(|follower| follower.name == name) {
+        Some(follower) => Ok((follower.name, follower.kind)),
         None => Err(unknown_follower(&definition, name)),
     }
 }

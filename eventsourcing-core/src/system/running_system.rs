@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::follower::FollowerWorker;
 use super::leasing::{LeaseConfig, LeaseKeeper, Membership, this_process};
+use super::part_name::POLICY_IS_NOT_REBUILT;
 use super::read_model::{GenerationIndex, Rebuild, RebuildTask};
 use super::runner::{self, Engine, Inline, Mode};
 use super::waiting::{FollowerWait, reach, reach_inline, unless_lost};
@@ -379,7 +380,7 @@ impl<S: System> RunningSystem<S> {
             return Err(unknown_follower(&definition, name));
         };
         let why = match follower.kind {
-            FollowerKind::Policy => "a policy: the events that it has recorded stay",
+            FollowerKind::Policy => POLICY_IS_NOT_REBUILT,
             FollowerKind::Projection => {
                 "not in a SQL database: start the system again, or empty its target"
             }

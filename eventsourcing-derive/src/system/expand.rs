@@ -147,7 +147,6 @@ impl System {
         let (impl_generics, type_generics, _) = input.generics.split_for_impl();
         quote! {
             #[automatically_derived]
-            #[allow(dead_code)]
             impl #impl_generics #ident #type_generics #conditions {
                 #(#names)*
 
@@ -234,7 +233,9 @@ impl System {
 
 impl Part {
     fn definition(&self, system: &System) -> TokenStream {
-        let name = &self.name;
+        // The constants are used here, so that no program is warned of those that it does not use.
+        let constant = self.constant_name();
+        let name = quote!(Self::#constant.as_str());
         let sources: Vec<_> = self
             .follows
             .iter()
@@ -251,13 +252,20 @@ impl Part {
         }
     }
 
+    fn constant_name(&self) -> Ident {
+        Ident::new(
+            &self.field.unraw().to_string().to_uppercase(),
+            self.field.span(),
+        )
+    }
+
     /// The constant by which the part is named in calls: a name that does not exist does not compile.
     fn constant(&self, system: &System) -> TokenStream {
         let Self { field, name, .. } = self;
         let runtime = &system.runtime;
         let visibility = &system.input.vis;
 
-        let constant = Ident::new(&field.unraw().to_string().to_uppercase(), field.span());
+        let constant = self.constant_name();
         let docs = format!("The name of `{}`.", field.unraw());
         let kind = match self.role {
             Role::Projection(_) => quote!(ProjectionName),

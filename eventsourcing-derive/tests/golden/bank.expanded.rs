@@ -3,19 +3,19 @@ impl ::eventsourcing_core::System for EventSourcedBank {
     fn definition() -> ::eventsourcing_core::Definition {
         ::eventsourcing_core::Definition::new("EventSourcedBank")
             .with_application(
-                "accounts",
+                Self::ACCOUNTS.as_str(),
                 &[<Account as ::eventsourcing_core::Aggregate>::NAME],
             )
             .with_application(
-                "books",
+                Self::LEDGER.as_str(),
                 &[<Ledger as ::eventsourcing_core::Aggregate>::NAME],
             )
             .with_policy(
-                "books",
+                Self::LEDGER.as_str(),
                 &[("accounts", <Account as ::eventsourcing_core::Aggregate>::NAME)],
             )
             .with_projection(
-                "activity",
+                Self::ACTIVITY.as_str(),
                 &[
                     ("accounts", <Account as ::eventsourcing_core::Aggregate>::NAME),
                     ("books", <Ledger as ::eventsourcing_core::Aggregate>::NAME),
@@ -86,7 +86,6 @@ impl ::eventsourcing_core::System for EventSourcedBank {
     }
 }
 #[automatically_derived]
-#[allow(dead_code)]
 impl EventSourcedBank {
     ///The name of `accounts`.
     pub const ACCOUNTS: ::eventsourcing_core::system::ApplicationName<Self> = ::eventsourcing_core::system::ApplicationName::new(

@@ -471,7 +471,7 @@ impl ::eventsourcing_core::System for Bank {
     fn definition() -> ::eventsourcing_core::Definition {
         ::eventsourcing_core::Definition::new("Bank")
             .with_application(
-                "accounts",
+                Self::ACCOUNTS.as_str(),
                 &[
                     <Account as ::eventsourcing_core::Aggregate>::NAME,
                     <domain::Door as ::eventsourcing_core::Aggregate>::NAME,
@@ -490,7 +490,6 @@ impl ::eventsourcing_core::System for Bank {
     }
 }
 #[automatically_derived]
-#[allow(dead_code)]
 impl Bank {
     ///The name of `accounts`.
     pub const ACCOUNTS: ::eventsourcing_core::system::ApplicationName<Self> = ::eventsourcing_core::system::ApplicationName::new(

@@ -108,7 +108,6 @@ where
     }
 }
 #[automatically_derived]
-#[allow(dead_code)]
 impl Bank
 where
     Self: ::core::marker::Send + ::core::marker::Sync + 'static,
