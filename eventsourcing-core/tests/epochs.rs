@@ -660,7 +660,9 @@ async fn accept(
 
 fn why<T: std::fmt::Debug>(refused: Result<T, SystemError>) -> String {
     match refused {
-        Err(SystemError::Invalid { reason }) => reason,
+        Err(error @ (SystemError::Invalid { .. } | SystemError::UnknownFollower { .. })) => {
+            error.to_string()
+        }
         other => panic!("it cannot be accepted, but {other:?}"),
     }
 }

@@ -175,7 +175,7 @@ async fn what_is_not_handed_over_is_asked_for() {
     let builder = || Pantry::builder(MemoryStore::new());
     let missing = refused(builder()).await;
     assert!(
-        missing.contains("hand it over: builder(…).with_projection(\"search\", …)"),
+        missing.contains("pass it to the builder: builder(…).with_projection(\"search\", …)"),
         "{missing}"
     );
     let other_type = refused(builder().with_projection(Pantry::SEARCH, 7)).await;

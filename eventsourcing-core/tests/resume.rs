@@ -251,10 +251,10 @@ async fn one_that_has_not_stopped_is_left_alone_and_one_that_is_unknown_is_an_er
             "it tries again by itself"
         );
         let unknown = pantry.resume(FollowerName::new("shelf")).await.unwrap_err();
-        assert!(matches!(unknown, SystemError::Invalid { .. }));
+        assert!(matches!(unknown, SystemError::UnknownFollower { .. }));
         assert_eq!(
             unknown.to_string(),
-            "invalid: Pantry has no follower \"shelf\"; it has shelves"
+            "Pantry has no follower \"shelf\"; it has shelves"
         );
         pantry.cheer_up();
         within_seconds(pantry.stop()).await.unwrap();

@@ -415,7 +415,7 @@ fn an_aggregate_is_tested_without_anything() {
 }
 
 #[test]
-#[should_panic(expected = "did not refuse")]
+#[should_panic(expected = "did not reject")]
 fn a_scenario_notices_a_missing_refusal() {
     Jar::given(JarEvent::Filled { beans: 3 })
         .when(|jar| jar.take(2))
