@@ -179,22 +179,34 @@ struct Bank {
 #[test]
 fn parts_are_named_by_constants_and_names_from_outside_are_looked_up() {
     let ledger: FollowerName<Bank> = Bank::LEDGER.into();
-    assert_eq!(FollowerName::find("ledger").unwrap(), ledger);
-    assert_eq!(PolicyName::find("ledger").unwrap(), Bank::LEDGER);
-    assert_eq!(ProjectionName::find("counter").unwrap(), Bank::_COUNTER);
-    assert_eq!(ApplicationName::find("accounts").unwrap(), Bank::ACCOUNTS);
+    assert_eq!(
+        FollowerName::find("ledger").expect("it is declared"),
+        ledger
+    );
+    assert_eq!(
+        PolicyName::find("ledger").expect("it is declared"),
+        Bank::LEDGER
+    );
+    assert_eq!(
+        ProjectionName::find("counter").expect("it is declared"),
+        Bank::_COUNTER
+    );
+    assert_eq!(
+        ApplicationName::find("accounts").expect("it is declared"),
+        Bank::ACCOUNTS
+    );
     assert_eq!(Bank::_COUNTER.as_str(), "counter", "the stored name");
 
-    let unknown = FollowerName::<Bank>::find("ledgr").unwrap_err();
+    let unknown = FollowerName::<Bank>::find("ledgr").expect_err("there is none");
     let text = "Bank has no follower \"ledgr\"; it has ledger, movements, counter";
     assert!(matches!(unknown, SystemError::UnknownFollower { .. }));
     assert_eq!(unknown.to_string(), text);
-    let policy = ProjectionName::<Bank>::find("ledger").unwrap_err();
+    let policy = ProjectionName::<Bank>::find("ledger").expect_err("there is none");
     assert!(
         matches!(policy, SystemError::NotARebuildableReadModel { .. }),
         "{policy}"
     );
-    let projection = PolicyName::<Bank>::find("counter").unwrap_err();
+    let projection = PolicyName::<Bank>::find("counter").expect_err("there is none");
     assert_eq!(
         projection.to_string(),
         "invalid: counter is a projection and not a policy"
