@@ -1,5 +1,6 @@
 //! Compares the framework with its peers and with the limit of the database. The README explains the workloads and the results.
 
+mod busy;
 mod by_hand;
 mod chart;
 mod contestants;
@@ -51,6 +52,8 @@ enum Command {
     List,
     /// Writes the table and the chart again from the stored results
     Report,
+    /// Gives 512 commands at once on one busy account; fails if one is given up, or pairs take too long beside single accounts
+    Busy,
     /// Compares the framework with code written by hand, in a minute; fails if a ratio is a third below the committed one
     Guard {
         /// Writes the ratios to commit, instead of comparing them
@@ -92,6 +95,7 @@ fn main() -> ExitCode {
         Command::Report => {
             Results::read(&folder().join("results.json")).and_then(|results| write(&results))
         }
+        Command::Busy => Places::open().and_then(|places| busy::run(&places)),
         Command::Guard { write } => guard::run(write),
         Command::Worker => contest::worker::work(contestants::enter),
     };

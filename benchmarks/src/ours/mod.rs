@@ -1,5 +1,6 @@
 //! The framework on its three stores.
 
+pub mod busy;
 mod domain;
 mod system;
 
