@@ -59,8 +59,7 @@
 //! # Features
 //!
 //! `derive` (on by default): the macros. `message-pack`: the codec `Codec::MessagePack`. `zstd`:
-//! `Compression` of large payloads. `archive`: export of a log to a file, and import. `schema`:
-//! JSON Schemas of events, and the lock file that protects them. `testing`: the test kit, for
+//! `Compression` of large payloads. `schema`: JSON Schemas of events, and the lock file that protects them. `testing`: the test kit, for
 //! `dev-dependencies`.
 #![warn(missing_docs)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -78,8 +77,6 @@ mod policy;
 mod projection;
 pub mod system;
 
-#[cfg(feature = "archive")]
-pub mod archive;
 mod clock;
 mod codec;
 pub mod sql;
@@ -122,11 +119,6 @@ pub use system::{
 pub use eventsourcing_derive::{Aggregate, System, event};
 
 /// The examples of the README compile and run.
-#[cfg(all(
-    doctest,
-    feature = "archive",
-    feature = "message-pack",
-    feature = "zstd"
-))]
+#[cfg(all(doctest, feature = "message-pack", feature = "zstd"))]
 #[doc = include_str!("../README.md")]
 mod readme {}

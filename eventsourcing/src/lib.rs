@@ -115,7 +115,7 @@ pub use eventsourcing_sqlite as sqlite;
 pub use store::{MemoryStore, Receipt, ReceiptKind};
 
 #[cfg(feature = "archive")]
-pub use eventsourcing_core::archive;
+pub use eventsourcing_archive as archive;
 #[cfg(any(feature = "schema", feature = "testing"))]
 pub use eventsourcing_core::schema;
 #[cfg(feature = "testing")]

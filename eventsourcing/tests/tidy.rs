@@ -13,6 +13,7 @@ const CRATES: [&str; 7] = [
     "bank-example",
     "benchmarks",
     "eventsourcing",
+    "eventsourcing-archive",
     "eventsourcing-core",
     "eventsourcing-derive",
     "eventsourcing-postgres",

@@ -23,8 +23,7 @@ use group_commit::Cache;
 pub use load::IdPage;
 pub(crate) use ownership::Owners;
 pub use parts::{RootIds, Saveable};
-#[cfg(feature = "archive")]
-pub(crate) use refusal::{rejection, rejection_note};
+pub use refusal::{rejection, rejection_note};
 
 #[cfg(feature = "zstd")]
 use crate::Compression;

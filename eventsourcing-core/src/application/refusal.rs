@@ -140,7 +140,8 @@ impl Application {
 }
 
 /// The append that keeps a rejection, noted as it is given.
-pub(crate) fn rejection(at: Timestamp, log: LogId, command_id: CommandId, note: String) -> Append {
+#[must_use]
+pub fn rejection(at: Timestamp, log: LogId, command_id: CommandId, note: String) -> Append {
     let step = Tracking::new(
         notes::rejection(command_id),
         log,
@@ -153,7 +154,7 @@ pub(crate) fn rejection(at: Timestamp, log: LogId, command_id: CommandId, note: 
 }
 
 /// The note of the rejection of a command, if there is one.
-pub(crate) async fn rejection_note(
+pub async fn rejection_note(
     store: &dyn EventStore,
     command_id: CommandId,
 ) -> Result<Option<String>, StoreError> {

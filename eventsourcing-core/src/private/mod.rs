@@ -1,10 +1,12 @@
-//! The names that macro expansions use. No promises: use the exports of the crate root.
+//! The names that macro expansions and the other crates of the framework use. No promises: use the
+//! exports of the crate root.
 //!
 //! Several types here rely on inherent methods taking precedence over trait methods: a type has
 //! inherent methods that require a trait of the user's type, and a fallback trait has methods of
 //! the same names without the requirement. If the user's type lacks the trait, the fallback
 //! compiles, so the compiler reports the missing trait once, where the expansion requires it.
 
+pub mod archive;
 #[cfg(feature = "schema")]
 mod described;
 mod follow;

@@ -19,22 +19,12 @@ mod runner;
 mod running_system;
 mod settings;
 mod stores;
-#[cfg(feature = "archive")]
-mod transferable;
+pub(crate) mod transferable;
 mod verify;
 mod waiting;
 mod wiring;
 
 pub(crate) use follower::{EventFilter, StepFailure};
-#[cfg(feature = "archive")]
-pub(crate) use follower::{Partition, checksum_note};
-#[cfg(feature = "archive")]
-pub(crate) use transferable::{
-    TransferableFollower, is_copied_unchanged, is_of_positions, is_unprocessed, moved_note,
-    partitions, place_of, transferable_followers,
-};
-#[cfg(feature = "archive")]
-pub(crate) use verify::accounted;
 
 pub use builder::SystemBuilder;
 pub use error::SystemError;

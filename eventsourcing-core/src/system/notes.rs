@@ -46,10 +46,9 @@ pub(crate) const GENERATIONS: &str = "generations";
 /// The rejection of a command, under the hidden name of the command.
 pub(crate) const REJECTION: &str = "refusal";
 /// The checksum of an archive whose import is not finished, under [`IMPORT`].
-pub(crate) const UNFINISHED: &str = "unfinished";
+pub const UNFINISHED: &str = "unfinished";
 /// The checksum of an archive that was imported, under [`IMPORT`].
-#[cfg(feature = "archive")]
-pub(crate) const FINISHED: &str = "finished";
+pub const FINISHED: &str = "finished";
 
 /// The position of a generation of a read model that was replaced by another one. It is the highest
 /// position there is, so that no event lies beyond it and the generation takes none any more.
@@ -58,7 +57,7 @@ pub(crate) const RETIRED: Position = Position::MAX;
 // Hidden names of followers.
 
 /// The follower whose position is the line of an archive that an import has reached.
-pub(crate) const IMPORT: Name = Name::from_static("eventsourcing.import");
+pub const IMPORT: Name = Name::from_static("eventsourcing.import");
 /// The follower whose notes are the declarations of the systems on a store, under [`declaration`].
 pub(crate) const SYSTEMS: Name = Name::from_static("eventsourcing.systems");
 
@@ -112,7 +111,8 @@ pub(crate) fn behind_rejections(name: &Name) -> Option<Name> {
 }
 
 /// Returns the follower of which `part` is a partition, or `part` itself.
-pub(crate) fn whole(part: &Name) -> Name {
+#[must_use]
+pub fn whole(part: &Name) -> Name {
     match part
         .as_str()
         .rsplit_once(':')

@@ -4,21 +4,27 @@
 use serde_json::Value;
 
 use super::System;
-use super::follower::{FollowerTarget, Partition, partitions_of};
+use super::follower::{FollowerTarget, partitions_of};
 use super::notes;
 use crate::store::{EventStore, Name, Position, StoreError, StreamId, Version};
 
+pub use super::follower::{Partition, checksum_note};
+pub use super::verify::accounted;
+
 /// A follower whose effects cannot be rebuilt from the log: a policy, or a projection into a
 /// foreign target. If it began at the first event it would repeat them.
-pub(crate) struct TransferableFollower {
-    pub(crate) name: Name,
+#[derive(Debug)]
+pub struct TransferableFollower {
+    /// The name of the whole follower.
+    pub name: Name,
     /// The stored names of the aggregates whose events it takes.
-    pub(crate) takes: Vec<Name>,
+    pub takes: Vec<Name>,
 }
 
 /// Returns the followers of a system that continue in another store. All others are rebuilt from
 /// the log.
-pub(crate) fn transferable_followers<S: System>() -> Vec<TransferableFollower> {
+#[must_use]
+pub fn transferable_followers<S: System>() -> Vec<TransferableFollower> {
     let followers = S::followers().into_iter();
     let followers = followers.filter(|follower| {
         matches!(
@@ -40,7 +46,7 @@ pub(crate) fn transferable_followers<S: System>() -> Vec<TransferableFollower> {
 }
 
 /// Returns the partitions in which a follower has run.
-pub(crate) async fn partitions(
+pub async fn partitions(
     store: &dyn EventStore,
     follower: &Name,
 ) -> Result<Vec<Partition>, StoreError> {
@@ -50,12 +56,14 @@ pub(crate) async fn partitions(
 
 /// Returns `true` if a note is copied unchanged: it names no positions and is neither a checksum
 /// nor the holder.
-pub(crate) fn is_copied_unchanged(key: &str) -> bool {
+#[must_use]
+pub fn is_copied_unchanged(key: &str) -> bool {
     !is_of_positions(key) && !key.starts_with(notes::CHECKSUMS) && key != notes::HOLDER
 }
 
 /// Returns `true` if a note is about one event and its position.
-pub(crate) fn is_of_positions(key: &str) -> bool {
+#[must_use]
+pub fn is_of_positions(key: &str) -> bool {
     [
         notes::PARKED,
         notes::HELD,
@@ -67,12 +75,13 @@ pub(crate) fn is_of_positions(key: &str) -> bool {
 }
 
 /// Returns `true` if the note is about an event that the follower has not processed.
-pub(crate) fn is_unprocessed(key: &str) -> bool {
+#[must_use]
+pub fn is_unprocessed(key: &str) -> bool {
     key.starts_with(notes::HELD) || key.starts_with(notes::DROPPED)
 }
 
 /// Returns the stream and version of the event that a note is about.
-pub(crate) fn place_of(note: &str) -> Result<(StreamId, Version), StoreError> {
+pub fn place_of(note: &str) -> Result<(StreamId, Version), StoreError> {
     #[derive(serde::Deserialize)]
     struct Place {
         #[serde(flatten)]
@@ -85,7 +94,7 @@ pub(crate) fn place_of(note: &str) -> Result<(StreamId, Version), StoreError> {
 }
 
 /// Returns the same note for an event at `position`.
-pub(crate) fn moved_note(
+pub fn moved_note(
     key: &str,
     note: &str,
     position: Position,

@@ -313,8 +313,8 @@ pub(crate) fn read_checksum(note: &str) -> Result<LogChecksum, StoreError> {
 }
 
 /// Returns the key and the text of the note of a slice.
-#[cfg(feature = "archive")]
-pub(crate) fn checksum_note(slice: LogSlice, checksums: &LogChecksum) -> (String, String) {
+#[must_use]
+pub fn checksum_note(slice: LogSlice, checksums: &LogChecksum) -> (String, String) {
     (notes::checksums(slice), write_checksum(checksums))
 }
 

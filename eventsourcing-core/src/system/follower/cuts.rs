@@ -145,7 +145,6 @@ fn refused(cut: &Cut, recorded: u32) -> SystemError {
 }
 
 /// Returns the number of partitions in which a follower has run.
-#[cfg(feature = "archive")]
 pub(crate) async fn partitions_of(
     home: &dyn EventStore,
     follower: &crate::store::Name,

@@ -25,12 +25,10 @@ mod timers;
 mod worker;
 
 pub(crate) use causes::described;
-#[cfg(feature = "archive")]
-pub(crate) use cursor::checksum_note;
+pub use cursor::checksum_note;
 pub(crate) use cursor::read_checksum;
 pub(in crate::system) use cursor::{Cursor, NextStep};
 pub(crate) use cuts::check_cut;
-#[cfg(feature = "archive")]
 pub(crate) use cuts::partitions_of;
 pub use declaration::{Follower, PolicyFollower, ProjectionFollower, SqlProjectionFollower};
 pub(crate) use declaration::{FollowerTarget, Routes};
@@ -39,7 +37,7 @@ pub(crate) use failure::StepFailure;
 pub(in crate::system) use failure::describe;
 pub(crate) use followed_events::FollowedEvents;
 pub(crate) use handlers::SqlProjectionHandler;
-pub(crate) use partition::Partition;
+pub use partition::Partition;
 pub(crate) use progress::ParkedLookup;
 pub(crate) use rewind::Rewound;
 pub(crate) use sinks::{Handlers, PlainSink, PolicySink, Sink, catching};

@@ -6,7 +6,7 @@ use crate::system::notes;
 /// One share of all aggregates. All events of one aggregate belong to the same partition, so they
 /// stay in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Partition {
+pub struct Partition {
     /// The number of the partition, from 0.
     number: u32,
     of: u32,
@@ -14,10 +14,10 @@ pub(crate) struct Partition {
 
 impl Partition {
     /// The only partition of a follower that is not split.
-    pub(crate) const WHOLE: Self = Self { number: 0, of: 1 };
+    pub const WHOLE: Self = Self { number: 0, of: 1 };
 
     /// Returns the `of` partitions that together cover all aggregates.
-    pub(crate) fn split(of: u32) -> impl Iterator<Item = Self> {
+    pub fn split(of: u32) -> impl Iterator<Item = Self> {
         (0..of.max(1)).map(move |number| Self {
             number,
             of: of.max(1),
@@ -25,23 +25,27 @@ impl Partition {
     }
 
     /// Returns the number of the partition, from 0.
-    pub(crate) fn number(self) -> u32 {
+    #[must_use]
+    pub fn number(self) -> u32 {
         self.number
     }
 
     /// Returns the number of partitions.
-    pub(crate) fn count(self) -> u32 {
+    #[must_use]
+    pub fn count(self) -> u32 {
         self.of
     }
 
     /// Returns `true` if the stream belongs to this partition. The last 32 bits of an id decide,
     /// since they are random in UUIDs of every version, and so spread evenly.
-    pub(crate) fn contains(self, stream: &StreamId) -> bool {
+    #[must_use]
+    pub fn contains(self, stream: &StreamId) -> bool {
         (stream.id.as_u128() as u32) % self.of == self.number
     }
 
     /// Returns the name under which the follower keeps its position in this partition.
-    pub(crate) fn name(self, follower: &Name) -> Name {
+    #[must_use]
+    pub fn name(self, follower: &Name) -> Name {
         match self {
             Self::WHOLE => follower.clone(),
             Self { number, of } => notes::partition(follower, number + 1, of),

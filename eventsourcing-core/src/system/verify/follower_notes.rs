@@ -57,9 +57,7 @@ async fn in_pages(
 
 /// Returns the checksums of all events that a follower accounts for up to its position: the
 /// processed, the parked and the discarded ones.
-pub(crate) fn accounted(
-    notes: &FollowerNotes,
-) -> Result<BTreeMap<LogSlice, LogChecksum>, StoreError> {
+pub fn accounted(notes: &FollowerNotes) -> Result<BTreeMap<LogSlice, LogChecksum>, StoreError> {
     let mut checksums = applied(notes).collect::<Result<BTreeMap<_, _>, _>>()?;
     for held in put_aside(&notes.notes) {
         let held = held?;

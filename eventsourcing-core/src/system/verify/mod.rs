@@ -19,7 +19,7 @@ use super::{RunningSystem, System, SystemError};
 use crate::store::{EventStore, FollowerNotes, LogId, Name, StoreError};
 use check::{Check, Part};
 
-pub(crate) use follower_notes::accounted;
+pub use follower_notes::accounted;
 pub(super) use follower_notes::all_notes;
 
 /// Compares the notes of one worker with its log.

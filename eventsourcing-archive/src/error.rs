@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::store::{Name, StoreError};
+use eventsourcing_core::store::{Name, StoreError};
 
 /// The reason why an export or import did not finish.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +48,7 @@ pub enum ArchiveError {
 }
 
 impl ArchiveError {
-    pub(super) fn line(line: u64, reason: impl ToString) -> Self {
+    pub(crate) fn line(line: u64, reason: impl ToString) -> Self {
         Self::Line {
             line,
             reason: reason.to_string(),

@@ -1,12 +1,13 @@
 //! Exports of a log to a file and imports of the file: every byte arrives at its place, and no import is half done.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../../eventsourcing-core/tests/domain/mod.rs"]
 mod domain;
 
 use std::io::Cursor;
 
 use domain::{FAILS_ON, Jar, JarEvent, NotEnough, Pantry, shelf};
-use eventsourcing_core::archive::{ArchiveError, Exported, Imported, Stage, export, import};
+use eventsourcing_archive::{ArchiveError, Exported, Imported, Stage, export, import};
 use eventsourcing_core::store::{
     Append, CodecId, CommandId, EventStore, Expected, LogQuery, MemoryStore, NewEvent, NotesQuery,
     Position, Receipt, ReceiptKind, SharedAnswer, SharedCommand, StoreError, StoredEvent, StreamId,

@@ -36,6 +36,8 @@
 //! be imported too. A payload is written as it is if it is JSON (codec 1), otherwise as
 //! `payload_base64`. Either way it comes back byte for byte. The checksum covers all lines before
 //! the last one.
+#![warn(missing_docs)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod consistent_cut;
 mod error;
@@ -77,3 +79,8 @@ pub enum Stage {
 
 /// The number of events that are read from a store at once.
 const EVENTS_PER_PAGE: usize = 1_000;
+
+/// The example of the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -7,19 +7,18 @@
 
 use std::io::{BufRead, Seek, SeekFrom};
 
-use futures_util::future::try_join_all;
-use jiff::Timestamp;
-
-use super::follower_import::FollowerImport;
-use super::line::{AnswerLine, Line, Lines, new_event};
-use super::validate::{ArchiveSummary, Contents, EVENTS_PER_PROGRESS, validate};
-use super::{ArchiveError, EVENTS_PER_PAGE, Progress, Stage};
-use crate::application::rejection;
-use crate::store::{
+use eventsourcing_core::private::archive::{FINISHED, IMPORT, UNFINISHED, rejection};
+use eventsourcing_core::store::{
     Append, CommandId, EventStore, Expected, FollowerNotes, LogQuery, Name, NotesQuery, Position,
     ReceiptKind, Revision, StoreError, StoredEvent, StreamAppend, Tracking, Version,
 };
-use crate::system::notes as keys;
+use futures_util::future::try_join_all;
+use jiff::Timestamp;
+
+use crate::follower_import::FollowerImport;
+use crate::line::{AnswerLine, Line, Lines, new_event};
+use crate::validate::{ArchiveSummary, Contents, EVENTS_PER_PROGRESS, validate};
+use crate::{ArchiveError, EVENTS_PER_PAGE, Progress, Stage};
 
 /// The number of answers that are written at the same time; each has a commit, and a store may let
 /// them share one.
@@ -113,7 +112,7 @@ impl<'a> Import<'a> {
             notes,
             ..
         } = store
-            .notes(NotesQuery::new(keys::IMPORT, store.log_id(), ""))
+            .notes(NotesQuery::new(IMPORT, store.log_id(), ""))
             .await?;
         let mut import = Self {
             store,
@@ -125,7 +124,7 @@ impl<'a> Import<'a> {
                 reason: reason.into(),
             })
         };
-        match (notes.get(keys::UNFINISHED), notes.get(keys::FINISHED)) {
+        match (notes.get(UNFINISHED), notes.get(FINISHED)) {
             (Some(known), _) if *known == summary.sha256 => {}
             (Some(_), _) => {
                 return not_empty("it has another archive, whose import is not finished");
@@ -133,7 +132,7 @@ impl<'a> Import<'a> {
             (None, Some(known)) if *known == summary.sha256 => return Err(ArchiveError::Finished),
             (None, _) => {
                 import.refuse_contents().await?;
-                let step = import.step(0).with_note(keys::UNFINISHED, &summary.sha256);
+                let step = import.step(0).with_note(UNFINISHED, &summary.sha256);
                 import
                     .append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step))
                     .await?;
@@ -145,7 +144,7 @@ impl<'a> Import<'a> {
         // imported yet.
         if let Err(refused) = import.refuse_followers(summary).await {
             if import.line == 0 {
-                let step = import.step(0).without_note(keys::UNFINISHED);
+                let step = import.step(0).without_note(UNFINISHED);
                 import
                     .append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step))
                     .await?;
@@ -193,7 +192,7 @@ impl<'a> Import<'a> {
     fn step(&self, lines: u64) -> Tracking {
         let from = Position::new(self.line);
         let to = Position::new(self.line + lines);
-        Tracking::new(keys::IMPORT, self.store.log_id(), from, to).with_revision(self.revision)
+        Tracking::new(IMPORT, self.store.log_id(), from, to).with_revision(self.revision)
     }
 
     async fn append(&mut self, append: Append) -> Result<(), ArchiveError> {
@@ -207,9 +206,9 @@ impl<'a> Import<'a> {
                 self.revision = self.revision.next();
                 Ok(())
             }
-            Err(StoreError::TrackingConflict { .. }) => Err(ArchiveError::AtWork {
-                follower: keys::IMPORT,
-            }),
+            Err(StoreError::TrackingConflict { .. }) => {
+                Err(ArchiveError::AtWork { follower: IMPORT })
+            }
             Err(error @ StoreError::Conflict { .. }) => Err(ArchiveError::line(line, error)),
             Err(error) => Err(error.into()),
         }
@@ -339,8 +338,8 @@ impl<'a> Import<'a> {
     async fn finish(mut self, summary: &ArchiveSummary) -> Result<(), ArchiveError> {
         let step = self
             .step(0)
-            .without_note(keys::UNFINISHED)
-            .with_note(keys::FINISHED, &summary.sha256);
+            .without_note(UNFINISHED)
+            .with_note(FINISHED, &summary.sha256);
         self.append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step))
             .await
     }

@@ -4,17 +4,17 @@ use std::io::{self, BufRead, Read as _};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use eventsourcing_core::store::{
+    CodecId, CommandId, EventHash, LogId, Name, NewEvent, Position, ReceiptKind, StoredEvent,
+    StreamId, Version,
+};
+use eventsourcing_core::{Codec, EventRef};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::ArchiveError;
-use crate::store::{
-    CodecId, CommandId, EventHash, LogId, Name, NewEvent, Position, ReceiptKind, StoredEvent,
-    StreamId, Version,
-};
-use crate::{Codec, EventRef};
+use crate::ArchiveError;
 
 /// The mark of an archive in its first line.
 const ARCHIVE: &str = "eventsourcing";
@@ -28,67 +28,67 @@ const LINE_BYTES_MAX: u64 = 128 * 1024 * 1024;
 /// The first line.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Header {
+pub(crate) struct Header {
     archive: String,
     format: u32,
     /// The id of the exported log.
-    pub(super) log: LogId,
+    pub(crate) log: LogId,
     /// The last position that may be in the file.
-    pub(super) head: Position,
-    pub(super) events: u64,
+    pub(crate) head: Position,
+    pub(crate) events: u64,
     /// The followers, each of which has a line of its own.
-    pub(super) followers: Vec<Name>,
+    pub(crate) followers: Vec<Name>,
 }
 
 /// The last line.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct End {
-    pub(super) end: bool,
-    pub(super) events: u64,
-    pub(super) sha256: String,
+pub(crate) struct End {
+    pub(crate) end: bool,
+    pub(crate) events: u64,
+    pub(crate) sha256: String,
 }
 
 /// The place of a policy.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct FollowerLine {
-    pub(super) follower: Name,
+pub(crate) struct FollowerLine {
+    pub(crate) follower: Name,
     /// The stored names of the aggregates whose events it takes.
-    pub(super) takes: Vec<Name>,
+    pub(crate) takes: Vec<Name>,
     /// The number of its partition and of all partitions, if there are several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) partition: Option<(u32, u32)>,
+    pub(crate) partition: Option<(u32, u32)>,
     /// The last event up to its position, also one that it does not take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) after: Option<EventRef>,
+    pub(crate) after: Option<EventRef>,
     /// The difference between the events it has processed and those it should have processed, if
     /// any. The import keeps the difference, so that `verify` still reports it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) differs_by: Option<(i64, EventHash)>,
+    pub(crate) differs_by: Option<(i64, EventHash)>,
 }
 
 /// A note of a policy.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct NoteLine {
-    pub(super) of: Name,
-    pub(super) key: String,
-    pub(super) note: String,
+pub(crate) struct NoteLine {
+    pub(crate) of: Name,
+    pub(crate) key: String,
+    pub(crate) note: String,
 }
 
 /// The answer to a command that recorded no event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct AnswerLine {
+pub(crate) struct AnswerLine {
     /// The command.
-    pub(super) answer: CommandId,
-    pub(super) kind: ReceiptKind,
+    pub(crate) answer: CommandId,
+    pub(crate) kind: ReceiptKind,
     /// The position at which the command was decided.
-    pub(super) position: Position,
+    pub(crate) position: Position,
     /// The note with the rejection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) note: Option<String>,
+    pub(crate) note: Option<String>,
 }
 
 /// An event.
@@ -117,7 +117,7 @@ struct EventLine {
 }
 
 /// Any line but the first.
-pub(super) enum Line {
+pub(crate) enum Line {
     /// An event, and the command whose last event it is.
     Event(Box<StoredEvent>, Option<CommandId>),
     Answer(AnswerLine),
@@ -127,7 +127,7 @@ pub(super) enum Line {
 }
 
 impl Header {
-    pub(super) fn new(log: LogId, head: Position, events: u64, followers: Vec<Name>) -> Self {
+    pub(crate) fn new(log: LogId, head: Position, events: u64, followers: Vec<Name>) -> Self {
         Self {
             archive: ARCHIVE.into(),
             format: FORMAT,
@@ -139,7 +139,7 @@ impl Header {
     }
 
     /// Reads the first line of a file.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         #[derive(Deserialize)]
         struct Any {
             archive: String,
@@ -159,7 +159,7 @@ impl Header {
 
 impl Line {
     /// Reads any line but the first.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let parsed = match text.split(':').next().unwrap_or_default() {
             "{\"position\"" => {
                 return serde_json::from_str::<EventLine>(text)
@@ -186,7 +186,7 @@ fn one_line(error: &serde_json::Error) -> String {
 }
 
 /// Returns the line of an event, without the line break.
-pub(super) fn event_line(event: &StoredEvent, command: Option<CommandId>) -> String {
+pub(crate) fn event_line(event: &StoredEvent, command: Option<CommandId>) -> String {
     let StoredEvent {
         position,
         stream,
@@ -268,7 +268,7 @@ impl EventLine {
 }
 
 /// Returns the event to append to another store.
-pub(super) fn new_event(event: StoredEvent) -> NewEvent {
+pub(crate) fn new_event(event: StoredEvent) -> NewEvent {
     let StoredEvent {
         name,
         schema_version,
@@ -287,15 +287,15 @@ pub(super) fn new_event(event: StoredEvent) -> NewEvent {
 }
 
 /// Reads the lines of a file one by one, and counts them.
-pub(super) struct Lines<R> {
+pub(crate) struct Lines<R> {
     file: R,
     buffer: Vec<u8>,
     /// The number of the line that was read last, from 1.
-    pub(super) number: u64,
+    pub(crate) number: u64,
 }
 
 impl<R: BufRead> Lines<R> {
-    pub(super) fn new(file: R) -> Self {
+    pub(crate) fn new(file: R) -> Self {
         Self {
             file,
             buffer: Vec::new(),
@@ -304,7 +304,7 @@ impl<R: BufRead> Lines<R> {
     }
 
     /// Returns the next line, with its line break; `None` at the end of the file.
-    pub(super) fn next_line(&mut self) -> Result<Option<&str>, ArchiveError> {
+    pub(crate) fn next_line(&mut self) -> Result<Option<&str>, ArchiveError> {
         self.buffer.clear();
         let read = self
             .file
@@ -325,7 +325,7 @@ impl<R: BufRead> Lines<R> {
     }
 
     /// Reads the next line, which must be there, by `parse`.
-    pub(super) fn parsed<T>(
+    pub(crate) fn parsed<T>(
         &mut self,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Result<T, ArchiveError> {
@@ -339,7 +339,7 @@ impl<R: BufRead> Lines<R> {
     }
 }
 
-pub(super) fn write_line(out: &mut dyn io::Write, line: &impl Serialize) -> io::Result<()> {
+pub(crate) fn write_line(out: &mut dyn io::Write, line: &impl Serialize) -> io::Result<()> {
     serde_json::to_writer(&mut *out, line)?;
     out.write_all(b"\n")
 }

@@ -7,11 +7,15 @@
 
 use std::time::{Duration, Instant};
 
-use super::ArchiveError;
-use crate::store::{
+use eventsourcing_core::System;
+use eventsourcing_core::private::archive::{
+    Partition, TransferableFollower, partitions, transferable_followers,
+};
+use eventsourcing_core::store::{
     EventStore, FollowerNotes, LogChecksumsQuery, Name, NotesQuery, Position, Revision,
 };
-use crate::system::{Partition, System, TransferableFollower, partitions, transferable_followers};
+
+use crate::ArchiveError;
 
 /// The time after which the policies are reported as busy.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -20,20 +24,20 @@ const WAIT_BETWEEN_TRIES: Duration = Duration::from_millis(2);
 const NOTES_PER_PAGE: usize = 10_000;
 
 /// A policy, or one partition of it.
-pub(super) struct CutFollower {
+pub(crate) struct CutFollower {
     /// The name under which the position is stored.
-    pub(super) name: Name,
-    pub(super) takes: Vec<Name>,
-    pub(super) partition: Partition,
-    pub(super) notes: FollowerNotes,
+    pub(crate) name: Name,
+    pub(crate) takes: Vec<Name>,
+    pub(crate) partition: Partition,
+    pub(crate) notes: FollowerNotes,
 }
 
-pub(super) struct ConsistentCut {
-    pub(super) head: Position,
-    pub(super) followers: Vec<CutFollower>,
+pub(crate) struct ConsistentCut {
+    pub(crate) head: Position,
+    pub(crate) followers: Vec<CutFollower>,
 }
 
-pub(super) async fn consistent_cut<S: System>(
+pub(crate) async fn consistent_cut<S: System>(
     store: &dyn EventStore,
 ) -> Result<ConsistentCut, ArchiveError> {
     let since = Instant::now();

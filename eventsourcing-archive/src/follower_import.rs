@@ -6,23 +6,23 @@ use std::io::{BufRead, Seek};
 
 use jiff::Timestamp;
 
-use super::ArchiveError;
-use super::line::{FollowerLine, Line, Lines, NoteLine};
-use crate::EventRef;
-use crate::store::{
+use eventsourcing_core::EventRef;
+use eventsourcing_core::private::archive::{
+    Partition, checksum_note, is_of_positions, is_unprocessed, moved_note, place_of, whole_follower,
+};
+use eventsourcing_core::store::{
     Append, Cut, EventStore, LogChecksum, LogSlice, Name, NotesQuery, Position, StoreError,
     StoredEvent, StreamId, StreamQuery, Tracking, Version,
 };
-use crate::system::notes as keys;
-use crate::system::{
-    Partition, checksum_note, is_of_positions, is_unprocessed, moved_note, place_of,
-};
+
+use crate::ArchiveError;
+use crate::line::{FollowerLine, Line, Lines, NoteLine};
 
 /// The number of notes in one step.
 const NOTES_PER_STEP: usize = 500;
 
 /// The policies of the archive.
-pub(super) struct FollowerImport<'a> {
+pub(crate) struct FollowerImport<'a> {
     store: &'a dyn EventStore,
     followers: Vec<ImportedFollower<'a>>,
 }
@@ -37,7 +37,7 @@ struct ImportedFollower<'a> {
 }
 
 impl<'a> FollowerImport<'a> {
-    pub(super) async fn new(
+    pub(crate) async fn new(
         store: &'a dyn EventStore,
         lines: &'a [FollowerLine],
     ) -> Result<Self, ArchiveError> {
@@ -66,7 +66,7 @@ impl<'a> FollowerImport<'a> {
     }
 
     /// Counts an event of the store for the followers that have processed it.
-    pub(super) fn count_event(&mut self, event: &StoredEvent) {
+    pub(crate) fn count_event(&mut self, event: &StoredEvent) {
         for follower in &mut self.followers {
             let ImportedFollower {
                 line,
@@ -86,7 +86,7 @@ impl<'a> FollowerImport<'a> {
     }
 
     /// Writes the positions and notes of the followers; doing so again changes nothing.
-    pub(super) async fn write<R: BufRead + Seek>(self, file: &mut R) -> Result<(), ArchiveError> {
+    pub(crate) async fn write<R: BufRead + Seek>(self, file: &mut R) -> Result<(), ArchiveError> {
         let mut lines = Lines::new(file);
         let mut notes = NotesOfFile {
             lines: &mut lines,
@@ -196,7 +196,7 @@ impl ImportedFollower<'_> {
     /// Returns the cut with which the follower continues. The line of a follower with several
     /// partitions takes no events: its partitions have lines of their own.
     fn cut(&self) -> Option<Cut> {
-        let whole = keys::whole(&self.line.follower);
+        let whole = whole_follower(&self.line.follower);
         match self.line.partition {
             Some((_, of)) => Some(Cut::new(whole, of)),
             None if self.line.takes.is_empty() => None,

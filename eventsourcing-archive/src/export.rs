@@ -3,19 +3,20 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
 
-use serde::Serialize;
-use sha2::{Digest as _, Sha256};
-
-use super::consistent_cut::{ConsistentCut, CutFollower, consistent_cut};
-use super::line::{AnswerLine, End, FollowerLine, Header, NoteLine, event_line, write_line};
-use super::{ArchiveError, EVENTS_PER_PAGE, Progress, Stage};
-use crate::EventRef;
-use crate::application::rejection_note;
-use crate::store::{
+use eventsourcing_core::private::archive::{
+    accounted, is_copied_unchanged, is_of_positions, rejection_note,
+};
+use eventsourcing_core::store::{
     CommandId, EventStore, LogChecksum, LogChecksumsQuery, LogQuery, LogSlice, Name, Position,
     Receipt, ReceiptKind, StoreError, StoredEvent,
 };
-use crate::system::{System, accounted, is_copied_unchanged, is_of_positions};
+use eventsourcing_core::{EventRef, System};
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use crate::consistent_cut::{ConsistentCut, CutFollower, consistent_cut};
+use crate::line::{AnswerLine, End, FollowerLine, Header, NoteLine, event_line, write_line};
+use crate::{ArchiveError, EVENTS_PER_PAGE, Progress, Stage};
 
 /// The contents of an exported archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -313,7 +314,7 @@ fn sum(slices: BTreeMap<LogSlice, LogChecksum>) -> LogChecksum {
         })
 }
 
-pub(super) fn hex(hash: Sha256) -> String {
+pub(crate) fn hex(hash: Sha256) -> String {
     hash.finalize()
         .iter()
         .map(|byte| format!("{byte:02x}"))

@@ -2,30 +2,30 @@
 
 use std::io::{BufRead, Seek, SeekFrom};
 
+use eventsourcing_core::store::{Position, ReceiptKind, StoredEvent};
 use sha2::{Digest as _, Sha256};
 
-use super::export::hex;
-use super::line::{AnswerLine, End, FollowerLine, Header, Line, Lines, event_line};
-use super::{ArchiveError, Progress, Stage};
-use crate::store::{Position, ReceiptKind, StoredEvent};
+use crate::export::hex;
+use crate::line::{AnswerLine, End, FollowerLine, Header, Line, Lines, event_line};
+use crate::{ArchiveError, Progress, Stage};
 
 /// The number of events between two progress reports.
-pub(super) const EVENTS_PER_PROGRESS: u64 = 1_000;
+pub(crate) const EVENTS_PER_PROGRESS: u64 = 1_000;
 
 /// The contents of a complete archive.
-pub(super) struct ArchiveSummary {
-    pub(super) events: u64,
+pub(crate) struct ArchiveSummary {
+    pub(crate) events: u64,
     /// The number of answers without an event.
-    pub(super) answers: u64,
-    pub(super) followers: Vec<FollowerLine>,
+    pub(crate) answers: u64,
+    pub(crate) followers: Vec<FollowerLine>,
     /// The hash of all lines but the last.
-    pub(super) sha256: String,
+    pub(crate) sha256: String,
     /// The hash of the events without their positions.
-    pub(super) contents: Contents,
+    pub(crate) contents: Contents,
 }
 
 /// Reads and checks the whole file, and rewinds it to its beginning.
-pub(super) fn validate<R: BufRead + Seek>(
+pub(crate) fn validate<R: BufRead + Seek>(
     file: &mut R,
     progress: &mut impl FnMut(Progress),
 ) -> Result<ArchiveSummary, ArchiveError> {
@@ -167,20 +167,20 @@ impl Validator {
 /// A hash of all events in order, without their positions. It tells apart logs with different
 /// contents.
 #[derive(Clone, Default)]
-pub(super) struct Contents {
-    pub(super) events: u64,
+pub(crate) struct Contents {
+    pub(crate) events: u64,
     hash: Sha256,
 }
 
 impl Contents {
-    pub(super) fn add(&mut self, mut event: StoredEvent) {
+    pub(crate) fn add(&mut self, mut event: StoredEvent) {
         event.position = Position::ZERO;
         self.hash.update(event_line(&event, None));
         self.hash.update(b"\n");
         self.events += 1;
     }
 
-    pub(super) fn digest(self) -> (u64, String) {
+    pub(crate) fn digest(self) -> (u64, String) {
         (self.events, hex(self.hash))
     }
 }
