@@ -9,7 +9,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const CRATES: [&str; 7] = [
+const CRATES: &[&str] = &[
     "bank-example",
     "benchmarks",
     "eventsourcing",
