@@ -1,8 +1,8 @@
 //! `#[event(schema)]` on handwritten enums and structs: the schema describes the form that serde stores, and samples made of it
 //! can be read.
 
-use eventsourcing_core::schema::{LockedEvent, SchemaLock, SystemSchema};
 use eventsourcing_core::{Aggregate, Fold, UnexpectedEvent, event};
+use eventsourcing_schema::{LockedEvent, SchemaLock, SystemSchema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 

@@ -116,11 +116,11 @@ pub use store::{MemoryStore, Receipt, ReceiptKind};
 
 #[cfg(feature = "archive")]
 pub use eventsourcing_archive as archive;
-#[cfg(any(feature = "schema", feature = "testing"))]
-pub use eventsourcing_core::schema;
 #[cfg(feature = "testing")]
 pub use eventsourcing_core::testing;
 pub use eventsourcing_core::{snapshot, sql, system};
+#[cfg(feature = "schema")]
+pub use eventsourcing_schema as schema;
 
 /// Names that macro expansions use. No promises.
 #[doc(hidden)]

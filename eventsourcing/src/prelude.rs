@@ -24,6 +24,10 @@ pub use crate::{Projection, ReadModel, SqlProjection, SqlReadModel, Table, Tx, v
 #[doc(no_inline)]
 pub use crate::{DEFAULT_TIMEOUT, OnFailure, Runner, RunningSystem, Stores, System, SystemError};
 
+#[cfg(feature = "schema")]
+#[doc(no_inline)]
+pub use crate::schema::WithLock;
+
 #[cfg(feature = "postgres")]
 #[doc(no_inline)]
 pub use crate::postgres::PostgresStore;

@@ -17,6 +17,7 @@ const CRATES: &[&str] = &[
     "eventsourcing-core",
     "eventsourcing-derive",
     "eventsourcing-postgres",
+    "eventsourcing-schema",
     "eventsourcing-sqlite",
 ];
 

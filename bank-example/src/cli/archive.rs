@@ -10,6 +10,7 @@ use bank_example::domain::ZERO;
 use bank_example::stores;
 use bank_example::system::EventSourcedBank;
 use eventsourcing::archive::{self, ArchiveError, Exported, Imported, Progress, Stage};
+use eventsourcing::schema::WithLock as _;
 use eventsourcing::store::EventStore;
 use eventsourcing::{OnFailure, Runner, RunningSystem};
 use indicatif::ProgressBar;

@@ -31,6 +31,7 @@ use std::time::Duration;
 use bank_example::stores;
 use bank_example::system::EventSourcedBank;
 use clap::Parser as _;
+use eventsourcing::schema::WithLock as _;
 use eventsourcing::{Codec, OnFailure, Runner, RunningSystem, Stores, SystemError};
 
 use args::{BankCommand, Cli, Command};

@@ -8,6 +8,7 @@ use bank_example::stores::{self, OpenError};
 use bank_example::system::EventSourcedBank;
 use bank_example::web::{self, Password, ServeError, Settings};
 use clap::Args;
+use eventsourcing::schema::WithLock as _;
 use eventsourcing::store::StoreError;
 use eventsourcing::{Codec, OnFailure, Runner, Stores};
 use tokio::net::TcpListener;

@@ -1,75 +1,15 @@
-//! The shapes of stored events, and a lock file that protects them: events live forever, the code
-//! that reads them does not.
+//! The description of stored events: the traits that `#[event(schema)]` and `#[system(schema)]`
+//! implement, and the data they return.
 //!
-//! A file, `events.lock.json`, contains the shape of every released version of every event, and
-//! samples of it. The file is committed. A test compares it with the types, and decodes the samples
-//! through the upcasters: a change that would make stored events unreadable, or change their
-//! meaning, fails with a remedy.
-//!
-//! ```
-//! use eventsourcing_core::schema::{SchemaLock, SystemSchema};
-//! use eventsourcing_core::{Aggregate, event};
-//! use serde::{Deserialize, Serialize};
-//!
-//! #[derive(Aggregate, Serialize, Deserialize)]
-//! struct Account { cents: i64 }
-//!
-//! #[event(schema)]
-//! impl Account {
-//!     fn opened() -> Self { Self { cents: 0 } }
-//!     fn credited(&mut self, cents: i64, note: Option<String>) { self.cents += cents; }
-//! }
-//!
-//! let bank = SystemSchema::new("Bank").with::<Account>();
-//! let lock = bank.update(&SchemaLock::default())?;
-//! assert!(bank.compare(&lock)?.is_locked());
-//!
-//! let credited = lock.events().find(|event| event.event == "Credited").expect("it is locked");
-//! assert_eq!(credited.samples[0], serde_json::json!({ "cents": 1, "note": "text" }));
-//! # Ok::<(), eventsourcing_core::schema::LockError>(())
-//! ```
-//!
-//! A system names all its aggregates, so that none is forgotten: with `#[system(schema)]` one line
-//! is the test.
-//!
-//! ```text
-//! #[test]
-//! fn stored_events_stay_readable() {
-//!     SystemSchema::of::<Bank>().assert_locked("events.lock.json");
-//! }
-//! ```
-//!
-//! `EVENTS_LOCK=update cargo test` records additions. The chapter on evolution,
-//! `docs/evolution.md`, lists for each change what it needs.
-
-mod lock;
-
-pub use lock::{LockError, LockedEvent, Sample, SchemaLock};
+//! The lock on these descriptions, and the documents made of them, are in `eventsourcing-schema`,
+//! which programs use as `eventsourcing::schema`.
 
 #[cfg(feature = "schema")]
-mod asyncapi;
-#[cfg(feature = "schema")]
-mod breakage;
-#[cfg(feature = "schema")]
-mod check;
-#[cfg(feature = "schema")]
-mod compare;
-#[cfg(feature = "schema")]
-mod described;
-#[cfg(feature = "schema")]
-mod generated;
-#[cfg(feature = "schema")]
-mod shape;
-#[cfg(feature = "schema")]
-mod stub;
-#[cfg(feature = "schema")]
-mod system;
+mod description;
+mod sample;
 
 #[cfg(feature = "schema")]
-pub use breakage::{Breakage, Comparison};
-#[cfg(feature = "schema")]
-pub use described::{AggregateSchema, DescribedEvent, DescribedSystem};
+pub use description::{AggregateSchema, DescribedEvent, DescribedSystem, FormerName};
+pub use sample::Sample;
 #[cfg(feature = "schema")]
 pub use schemars::{Schema, SchemaGenerator};
-#[cfg(feature = "schema")]
-pub use system::SystemSchema;

@@ -109,24 +109,12 @@ impl<S: System> SystemBuilder<S> {
         self
     }
 
-    /// Makes [`start`](Self::start) compare the events that this program writes with the lock on
-    /// its events, byte by byte. A test that compares the two may have been built with other
-    /// features of other crates than the released program.
-    ///
-    /// ```ignore
-    /// Bank::builder(stores).with_lock(include_str!("../events.lock.json")).start().await?
-    /// ```
-    #[cfg(feature = "schema")]
+    /// Makes [`start`](Self::start) fail with the error, if there is one: `with_lock` of
+    /// `eventsourcing-schema` has compared the events of this program with the lock on them.
+    #[doc(hidden)]
     #[must_use]
-    pub fn with_lock(mut self, lock: &str) -> Self
-    where
-        S: crate::schema::DescribedSystem,
-    {
-        let schema = crate::schema::SystemSchema::of::<S>();
-        let checked = lock.parse().and_then(|lock| schema.check_written(&lock));
-        self.lock = checked.map_err(|error| SystemError::Invalid {
-            reason: error.to_string(),
-        });
+    pub fn with_checked_lock(mut self, checked: Result<(), SystemError>) -> Self {
+        self.lock = checked;
         self
     }
 
@@ -232,8 +220,8 @@ impl<S: System> SystemBuilder<S> {
     /// Call it within a tokio runtime.
     ///
     /// # Errors
-    /// [`SystemError::Invalid`]: the parts do not fit together, events would not be written as
-    /// [locked](Self::with_lock), or an import into a store is not finished.
+    /// [`SystemError::Invalid`]: the parts do not fit together, or events would not be written as
+    /// `with_lock` asks. [`SystemError::ImportUnfinished`]: an import into a store is not finished.
     /// [`SystemError::Store`]: a store does not answer.
     pub async fn start(mut self) -> Result<RunningSystem<S>, SystemError> {
         let definition = S::definition();

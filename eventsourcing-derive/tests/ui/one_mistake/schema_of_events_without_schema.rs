@@ -3,7 +3,7 @@ mod bank;
 
 use bank::{Account, Accounts, Feed};
 use eventsourcing_core::System;
-use eventsourcing_core::schema::SystemSchema;
+use eventsourcing_schema::SystemSchema;
 
 #[derive(System)]
 #[system(schema)]

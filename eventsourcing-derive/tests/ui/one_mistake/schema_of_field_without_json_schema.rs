@@ -34,6 +34,6 @@ impl Account {
 }
 
 fn main() {
-    let bank = eventsourcing_core::schema::SystemSchema::new("Bank").with::<Account>();
+    let bank = eventsourcing_schema::SystemSchema::new("Bank").with::<Account>();
     bank.assert_locked("events.lock.json");
 }

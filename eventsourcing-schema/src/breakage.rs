@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::compare::{Change, Difference};
+use crate::compare::{Change, Difference};
 
 /// The result of comparing the types of a release with the lock.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -124,7 +124,7 @@ impl fmt::Display for Difference {
 
 impl Difference {
     /// Returns the remedy that needs no new version, if there is one for this difference.
-    pub(super) fn remedy(&self) -> Option<String> {
+    pub(crate) fn remedy(&self) -> Option<String> {
         match &self.change {
             Change::FieldRemoved { field } => Some(format!(
                 "if it was only renamed: `#[serde(alias = \"{field}\")]` on the field that it is now"
@@ -140,7 +140,7 @@ impl Difference {
     }
 
     /// Describes the difference in the other direction, for additions.
-    pub(super) fn novelty(&self) -> String {
+    pub(crate) fn novelty(&self) -> String {
         let path = &self.path;
         match &self.change {
             Change::FieldRemoved { field } => format!("{} is new", path.field(field)),

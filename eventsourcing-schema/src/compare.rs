@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 
-use super::shape::{Definitions, is_required, label, words};
+use crate::shape::{Definitions, is_required, label, words};
 
 /// Keywords that are compared one by one; all others must be equal.
 const COMPARED: &[&str] = &[
@@ -25,14 +25,14 @@ const COMPARED: &[&str] = &[
 
 /// A stored value that is not read, or not with its old meaning.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Difference {
+pub(crate) struct Difference {
     /// The path of the value that differs.
-    pub(super) path: Path,
-    pub(super) change: Change,
+    pub(crate) path: Path,
+    pub(crate) change: Change,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Change {
+pub(crate) enum Change {
     FieldRemoved {
         field: String,
     },
@@ -57,10 +57,10 @@ pub(super) enum Change {
 
 /// The path from a payload to a value in it.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Path(pub(super) Vec<Step>);
+pub(crate) struct Path(pub(crate) Vec<Step>);
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     Field(String),
     /// Each item of a list.
     Items,
@@ -70,7 +70,7 @@ pub(super) enum Step {
 }
 
 /// Returns the differences between the locked schema and the present one.
-pub(super) fn differences(locked: &Value, now: &Value) -> Vec<Difference> {
+pub(crate) fn differences(locked: &Value, now: &Value) -> Vec<Difference> {
     let mut comparison = Comparison {
         locked: Definitions::of(locked),
         now: Definitions::of(now),
@@ -441,12 +441,12 @@ impl Path {
     }
 
     /// Returns the path of a field of the value at this path.
-    pub(super) fn field(&self, field: &str) -> Self {
+    pub(crate) fn field(&self, field: &str) -> Self {
         self.then(Step::Field(field.into()))
     }
 
     /// Returns the values in `payload` that the path leads to.
-    pub(super) fn values<'a>(&self, payload: &'a Value) -> Vec<&'a Value> {
+    pub(crate) fn values<'a>(&self, payload: &'a Value) -> Vec<&'a Value> {
         let mut values = vec![payload];
         for step in &self.0 {
             values = values
@@ -458,7 +458,7 @@ impl Path {
     }
 
     /// Removes the field from all values at this path. Returns `true` if there was one.
-    pub(super) fn remove(&self, field: &str, payload: &mut Value) -> bool {
+    pub(crate) fn remove(&self, field: &str, payload: &mut Value) -> bool {
         let mut values = vec![payload];
         for step in &self.0 {
             values = values

@@ -1,6 +1,6 @@
 //! Forbidden changes of events.
 
-use eventsourcing_core::schema::LockError;
+use eventsourcing_schema::LockError;
 
 use crate::{changes, compare_with};
 
@@ -207,7 +207,7 @@ fn every_change_that_breaks_stored_events_is_found_and_says_what_to_do() {
     for mut change in all() {
         let lock = change.lock_before();
         if change.name == "aggregate_renamed" {
-            change.after = eventsourcing_core::schema::SystemSchema::new("Bank")
+            change.after = eventsourcing_schema::SystemSchema::new("Bank")
                 .with::<aggregate_renamed::after::renamed::Konto>();
         }
         let comparison = change

@@ -8,36 +8,29 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use jiff::Timestamp;
+use eventsourcing_core::Aggregate;
+use eventsourcing_core::schema::Sample;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use uuid::Uuid;
-
-use crate::aggregate::names_of;
-use crate::store::{Name, Position, StoredEvent, StreamId, Version};
-use crate::{Aggregate, Codec, CodecError};
 
 /// The format of the file. A newer one is refused. The first format did not store the text of
 /// samples.
 const FORMAT: u32 = 2;
 
 /// The sample for a schema that allows anything, usually that of a `serde_json::Value`.
-#[cfg(feature = "schema")]
-pub(super) const ANYTHING: &str = "anything";
+pub(crate) const ANYTHING: &str = "anything";
 
 /// JSON that a `serde_json::Value` writes differently if some crate has turned on a feature of
 /// `serde_json`: `preserve_order` keeps the order of the keys, `arbitrary_precision` the last
 /// digit.
-#[cfg(feature = "schema")]
-pub(super) const PROBE: &str = r#"{"probe":2,"of":1.50}"#;
+pub(crate) const PROBE: &str = r#"{"probe":2,"of":1.50}"#;
 /// The beginning of [`PROBE`] as it is written if the order is kept.
-#[cfg(feature = "schema")]
-pub(super) const PROBE_IN_ORDER: &str = r#"{"probe":2,"#;
+pub(crate) const PROBE_IN_ORDER: &str = r#"{"probe":2,"#;
 
 /// The shapes of every released version of every event of a system.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SchemaLock {
-    pub(super) events: Vec<LockedEvent>,
+    pub(crate) events: Vec<LockedEvent>,
 }
 
 /// One version of one event.
@@ -67,19 +60,6 @@ pub struct LockedEvent {
 struct File {
     format: u32,
     events: Vec<LockedEvent>,
-}
-
-/// An event as a store may contain it: a golden event.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Sample {
-    /// The stored name of its aggregate.
-    pub aggregate: String,
-    /// The stored name of the event.
-    pub event: String,
-    /// The version of its payload.
-    pub version: u16,
-    /// Its fields.
-    pub payload: Value,
 }
 
 /// The lock cannot be read, written or brought up to date.
@@ -196,7 +176,8 @@ impl SchemaLock {
     /// Returns every golden event of the aggregate, under each of its names, in every version.
     ///
     /// ```
-    /// # use eventsourcing_core::{Aggregate, event, schema::{LockedEvent, SchemaLock}};
+    /// # use eventsourcing_core::{Aggregate, event};
+    /// # use eventsourcing_schema::{LockedEvent, SchemaLock};
     /// # #[derive(Aggregate, serde::Serialize, serde::Deserialize)] struct Door {}
     /// # #[event] impl Door { fn opened(by: String) -> Self { Self {} } }
     /// let lock = SchemaLock::of_events([LockedEvent {
@@ -213,7 +194,7 @@ impl SchemaLock {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn samples<A: Aggregate>(&self) -> impl Iterator<Item = Sample> {
-        let is_of = |event: &&LockedEvent| names_of::<A>().any(|name| event.aggregate == name);
+        let is_of = |event: &&LockedEvent| is_name_of::<A>(&event.aggregate);
         self.events
             .iter()
             .filter(is_of)
@@ -233,7 +214,7 @@ impl LockedEvent {
             .map(|payload| self.sample(payload.clone()))
     }
 
-    pub(super) fn sample(&self, payload: Value) -> Sample {
+    pub(crate) fn sample(&self, payload: Value) -> Sample {
         let Self {
             aggregate,
             event,
@@ -245,45 +226,6 @@ impl LockedEvent {
             event: event.clone(),
             version: *version,
             payload,
-        }
-    }
-}
-
-impl Sample {
-    /// Decodes the events that this release reads in its place: one, or several or none if it was
-    /// split or retired.
-    ///
-    /// # Errors
-    /// The error that an application gets when it loads the event.
-    pub fn decode<A: Aggregate>(&self) -> Result<Vec<A::Event>, CodecError> {
-        Ok(Codec::decode_events(&self.to_stored())?.collect())
-    }
-
-    /// Returns the text of the payload, with [`PROBE`] in each place where a schema allows
-    /// anything.
-    #[cfg(feature = "schema")]
-    pub(super) fn probing(&self) -> String {
-        self.payload
-            .to_string()
-            .replace(&Value::from(ANYTHING).to_string(), PROBE)
-    }
-
-    /// Returns the event as the first of a stream, encoded as JSON.
-    #[must_use]
-    pub fn to_stored(&self) -> StoredEvent {
-        StoredEvent {
-            position: Position::new(1),
-            stream: StreamId {
-                category: Name::from(self.aggregate.as_str()),
-                id: Uuid::nil(),
-            },
-            version: Version::FIRST,
-            recorded_at: Timestamp::UNIX_EPOCH,
-            name: Name::from(self.event.as_str()),
-            schema_version: self.version,
-            codec: Codec::Json.id(),
-            payload: self.payload.to_string().into_bytes(),
-            metadata: Vec::new(),
         }
     }
 }
@@ -322,6 +264,11 @@ impl fmt::Display for SchemaLock {
         let text = serde_json::to_string_pretty(&file).map_err(|_| fmt::Error)?;
         writeln!(f, "{text}")
     }
+}
+
+/// Returns `true` if events of the aggregate may be stored under this name.
+fn is_name_of<A: Aggregate>(name: &str) -> bool {
+    A::NAME == name || A::OTHER_NAMES.contains(&name)
 }
 
 fn sorted(value: &Value) -> Value {

@@ -2,12 +2,12 @@
 
 use serde_json::{Map, Value};
 
-use super::compare::{Change, Difference, Step};
-use super::shape::{Definitions, is_required};
+use crate::compare::{Change, Difference, Step};
+use crate::shape::{Definitions, is_required};
 
 /// Returns an upcaster from `old` to the next version of `event`. Unknown parts are comments, so
 /// the text does not compile until they are filled in.
-pub(super) fn upcaster(
+pub(crate) fn upcaster(
     event: &str,
     from: u16,
     old: &Value,

@@ -1,7 +1,7 @@
 //! JSON Schema and AsyncAPI documents of a system.
 
-use eventsourcing_core::schema::SystemSchema;
 use eventsourcing_core::{Application, Projection, RecordedEvent, System};
+use eventsourcing_schema::SystemSchema;
 use serde_json::Value;
 
 mod domain {

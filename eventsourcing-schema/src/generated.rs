@@ -4,12 +4,12 @@
 use regex_syntax::hir::{Class, Hir, HirKind};
 use serde_json::{Map, Value, json};
 
-use super::lock::ANYTHING;
-use super::shape::{Definitions, is_required};
+use crate::lock::ANYTHING;
+use crate::shape::{Definitions, is_required};
 
 /// Returns payloads that match the schema of one. Each variant of each enum occurs in one of them,
 /// and one more lacks all optional fields.
-pub(super) fn samples(schema: &Value) -> Vec<Value> {
+pub(crate) fn samples(schema: &Value) -> Vec<Value> {
     let definitions = Definitions::of(schema);
     let full = Sampler {
         definitions,

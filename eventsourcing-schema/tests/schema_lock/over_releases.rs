@@ -1,6 +1,6 @@
 //! An event over several releases: the lock keeps every version, and the proposed upcaster works.
 
-use eventsourcing_core::schema::{LockedEvent, SchemaLock};
+use eventsourcing_schema::{LockedEvent, SchemaLock};
 
 mod first {
     crate::release!([] {} { fn credited(&mut self, amount: String, note: Option<String>) {} });

@@ -18,7 +18,7 @@ mod written;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use eventsourcing_core::schema::{SchemaLock, SystemSchema};
+use eventsourcing_schema::{SchemaLock, SystemSchema};
 
 /// One change to the events of an account: the schemas before and after it.
 pub(crate) struct Change {
@@ -63,7 +63,7 @@ macro_rules! release {
     ([$($option:tt)*] {$($item:item)*} {$($method:tt)*}) => {
         #[allow(unused_imports)]
         use {
-            eventsourcing_core::schema::SystemSchema,
+            eventsourcing_schema::SystemSchema,
             eventsourcing_core::{Aggregate, event},
             schemars::JsonSchema,
             serde::{Deserialize, Serialize},

@@ -3,13 +3,14 @@
 //! AsyncAPI 3.0, whose schemas are those of draft 7:
 //! <https://www.asyncapi.com/docs/reference/specification/v3.0.0>.
 
+use eventsourcing_core::schema::AggregateSchema;
+use eventsourcing_core::system::FollowerKind;
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::described::AggregateSchema;
-use super::system::SystemSchema;
-use crate::system::FollowerKind;
+use crate::stored_form::StoredForm as _;
+use crate::system::SystemSchema;
 
 impl SystemSchema {
     /// Returns the JSON Schema of every event as this release stores it: an object with the names
@@ -18,12 +19,12 @@ impl SystemSchema {
     pub fn to_json_schema(&self) -> Value {
         let mut generator = generator(SchemaSettings::draft2020_12(), "/$defs");
         let stored = self.each(|aggregate, index| {
-            let known = aggregate.types[index];
+            let known = aggregate.types()[index];
             json!({
-                "title": format!("{}.{}, version {}", aggregate.name, known.name, known.version),
+                "title": format!("{}.{}, version {}", aggregate.name(), known.name, known.version),
                 "type": "object",
                 "properties": {
-                    "aggregate": { "const": aggregate.name },
+                    "aggregate": { "const": aggregate.name() },
                     "name": { "const": known.name },
                     "schema_version": { "const": known.version },
                     "payload": aggregate.document(index, &mut generator),
@@ -46,10 +47,10 @@ impl SystemSchema {
     pub fn to_asyncapi(&self, version: &str) -> Value {
         let mut generator = generator(SchemaSettings::draft07(), "/components/schemas");
         let messages = self.each(|aggregate, index| {
-            let known = aggregate.types[index];
+            let known = aggregate.types()[index];
             let message = json!({
                 "name": known.name,
-                "title": format!("{} of {}", known.name, aggregate.name),
+                "title": format!("{} of {}", known.name, aggregate.name()),
                 "contentType": "application/json",
                 "headers": {
                     "type": "object",
@@ -62,7 +63,7 @@ impl SystemSchema {
         let channels = self
             .aggregates
             .iter()
-            .map(|aggregate| (key(aggregate.name), channel(aggregate)));
+            .map(|aggregate| (key(aggregate.name()), channel(aggregate)));
         let channels = channels.collect::<Map<_, _>>();
         json!({
             "asyncapi": "3.0.0",
@@ -100,6 +101,7 @@ impl SystemSchema {
                     let what = match follower.kind {
                         FollowerKind::Policy => "reacts to",
                         FollowerKind::Projection => "shows",
+                        _ => "follows",
                     };
                     let summary =
                         format!("the {} {} {what} {follows}", follower.kind, follower.name);
@@ -112,7 +114,7 @@ impl SystemSchema {
     fn each<T>(&self, mut make: impl FnMut(&AggregateSchema, usize) -> T) -> Vec<T> {
         let mut made = Vec::new();
         for aggregate in &self.aggregates {
-            made.extend((0..aggregate.types.len()).map(|index| make(aggregate, index)));
+            made.extend((0..aggregate.types().len()).map(|index| make(aggregate, index)));
         }
         made
     }
@@ -128,14 +130,14 @@ fn generator(settings: SchemaSettings, definitions: &'static str) -> SchemaGener
 }
 
 fn channel(aggregate: &AggregateSchema) -> Value {
-    let messages = (0..aggregate.types.len()).map(|index| {
+    let messages = (0..aggregate.types().len()).map(|index| {
         let message =
             json!({ "$ref": format!("#/components/messages/{}", message_key(aggregate, index)) });
-        (key(aggregate.types[index].name), message)
+        (key(aggregate.types()[index].name), message)
     });
     json!({
-        "address": format!("{}/{{id}}", aggregate.name),
-        "title": format!("What happens to {}", aggregate.name),
+        "address": format!("{}/{{id}}", aggregate.name()),
+        "title": format!("What happens to {}", aggregate.name()),
         "parameters": { "id": { "description": "the id of the aggregate, a UUID" } },
         "messages": messages.collect::<Map<_, _>>(),
     })
@@ -153,8 +155,8 @@ fn operation(who: &str, action: &str, aggregate: &str, summary: &str) -> (String
 fn message_key(aggregate: &AggregateSchema, index: usize) -> String {
     format!(
         "{}.{}",
-        key(aggregate.name),
-        key(aggregate.types[index].name)
+        key(aggregate.name()),
+        key(aggregate.types()[index].name)
     )
 }
 

@@ -1,6 +1,6 @@
 //! Allowed changes of events, and the lines that the lock records for them.
 
-use eventsourcing_core::schema::{SchemaLock, SystemSchema};
+use eventsourcing_schema::{SchemaLock, SystemSchema};
 
 use crate::{changes, compare_with};
 
@@ -158,10 +158,10 @@ fn every_other_change_passes_and_is_recorded() {
         assert!(again.is_locked(), "{}: {again}", change.name);
         let kept = lock
             .events()
-            .flat_map(eventsourcing_core::schema::LockedEvent::samples);
+            .flat_map(eventsourcing_schema::LockedEvent::samples);
         let now: Vec<_> = updated
             .events()
-            .flat_map(eventsourcing_core::schema::LockedEvent::samples)
+            .flat_map(eventsourcing_schema::LockedEvent::samples)
             .collect();
         assert!(
             kept.into_iter().all(|sample| now.contains(&sample)),

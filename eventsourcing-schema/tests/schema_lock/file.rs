@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use eventsourcing_core::schema::{LockError, SchemaLock, SystemSchema};
+use eventsourcing_schema::{LockError, SchemaLock, SystemSchema};
 
 mod first {
     crate::release!([] {} { fn credited(&mut self, cents: i64) {} });

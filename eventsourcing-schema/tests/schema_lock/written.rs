@@ -4,8 +4,8 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 
-use eventsourcing_core::schema::{LockError, SchemaLock, SystemSchema};
 use eventsourcing_core::{Aggregate, Application, MemoryStore, Runner, System, SystemError, event};
+use eventsourcing_schema::{LockError, SchemaLock, SystemSchema, WithLock as _};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};

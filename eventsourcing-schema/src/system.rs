@@ -3,20 +3,21 @@
 
 use std::path::Path;
 
+use eventsourcing_core::schema::{AggregateSchema, DescribedEvent, DescribedSystem};
+use eventsourcing_core::{Aggregate, CodecError, Definition};
 use serde_json::Value;
 
-use super::breakage::Comparison;
-use super::check::{breakages, one_line, without_aggregate, written_differently};
-use super::compare::differences;
-use super::described::{AggregateSchema, DescribedEvent, DescribedSystem};
-use super::generated;
-use super::lock::{LockError, LockedEvent, SchemaLock};
-use crate::{Aggregate, Definition};
+use crate::breakage::{Breakage, Comparison};
+use crate::check::{breakages, one_line, without_aggregate, written_differently};
+use crate::compare::{Difference, differences};
+use crate::generated;
+use crate::lock::{LockError, LockedEvent, SchemaLock};
+use crate::stored_form::StoredForm as _;
 
 /// The schemas of all stored events of a system.
 ///
 /// ```
-/// use eventsourcing_core::schema::SystemSchema;
+/// use eventsourcing_schema::SystemSchema;
 /// use eventsourcing_core::{Aggregate, Application, System, event};
 /// # use serde::{Deserialize, Serialize};
 ///
@@ -41,14 +42,14 @@ use crate::{Aggregate, Definition};
 /// assert_eq!(recorded, ["Account / Opened / version 1: the event is new"]);
 /// SystemSchema::of::<Bank>().assert_locked(&lock);
 /// # std::fs::remove_file(lock).unwrap();
-/// # Ok::<(), eventsourcing_core::schema::LockError>(())
+/// # Ok::<(), eventsourcing_schema::LockError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct SystemSchema {
-    pub(super) name: &'static str,
-    pub(super) aggregates: Vec<AggregateSchema>,
+    pub(crate) name: &'static str,
+    pub(crate) aggregates: Vec<AggregateSchema>,
     /// The senders and receivers of events, if they are known.
-    pub(super) definition: Option<Definition>,
+    pub(crate) definition: Option<Definition>,
     /// Samples that the user has supplied.
     given: Vec<LockedEvent>,
 }
@@ -66,7 +67,7 @@ impl SystemSchema {
         }
     }
 
-    /// Returns an empty schema for aggregates that no [`System`](crate::System) names. Add them one
+    /// Returns an empty schema for aggregates that no [`System`](eventsourcing_core::System) names. Add them one
     /// by one.
     #[must_use]
     pub fn new(name: &'static str) -> Self {
@@ -206,7 +207,7 @@ impl SystemSchema {
         })
     }
 
-    fn breakages(&self, lock: &SchemaLock) -> Vec<super::Breakage> {
+    fn breakages(&self, lock: &SchemaLock) -> Vec<Breakage> {
         let of_known = self.aggregates.iter().flat_map(|aggregate| {
             let locked: Vec<_> = lock
                 .events
@@ -215,11 +216,7 @@ impl SystemSchema {
                 .collect();
             breakages(aggregate, &locked)
         });
-        let known: Vec<_> = self
-            .aggregates
-            .iter()
-            .map(|aggregate| aggregate.name)
-            .collect();
+        let known: Vec<_> = self.aggregates.iter().map(AggregateSchema::name).collect();
         let mut gone: Vec<_> = lock
             .events
             .iter()
@@ -243,7 +240,7 @@ impl SystemSchema {
     fn merge(&self, lock: &SchemaLock) -> Result<SchemaLock, LockError> {
         let mut events = lock.events.clone();
         for aggregate in &self.aggregates {
-            for index in 0..aggregate.types.len() {
+            for index in 0..aggregate.types().len() {
                 self.record(aggregate, index, &mut events)?;
             }
         }
@@ -251,7 +248,7 @@ impl SystemSchema {
             let aggregate = self
                 .aggregates
                 .iter()
-                .find(|aggregate| aggregate.name == given.aggregate);
+                .find(|aggregate| aggregate.name() == given.aggregate);
             record_given(
                 aggregate.ok_or_else(|| of_nobody(self.name, given))?,
                 given,
@@ -322,15 +319,15 @@ impl SystemSchema {
         index: usize,
         events: &mut Vec<LockedEvent>,
     ) -> Result<(), LockError> {
-        let known = aggregate.types[index];
+        let known = aggregate.types()[index];
         let payload = aggregate.shape(index);
 
         let place = |event: &LockedEvent| {
             (&*event.aggregate, &*event.event, event.version)
-                == (aggregate.name, known.name, known.version)
+                == (aggregate.name(), known.name, known.version)
         };
         let place = events.iter().position(place).unwrap_or_else(|| {
-            let aggregate = aggregate.name.into();
+            let aggregate = aggregate.name().into();
             let event = known.name.into();
 
             events.push(LockedEvent {
@@ -404,7 +401,7 @@ fn add_sample(
         return Ok(());
     }
     let sample = event.sample(payload);
-    match aggregate.read(&sample) {
+    match aggregate.read_sample(&sample) {
         Ok(_) => event.samples.push(sample.payload),
         Err(error) => {
             return Err(LockError::Sample(undecodable(
@@ -422,7 +419,7 @@ fn undecodable(
     aggregate: &AggregateSchema,
     event: &LockedEvent,
     payload: &Value,
-    error: &crate::CodecError,
+    error: &CodecError,
 ) -> String {
     let LockedEvent {
         event: name,
@@ -433,9 +430,9 @@ fn undecodable(
         "the sample of version {version} of {name} of {} cannot be read: {}\n  the sample  {payload}\n  to do       \
          correct the type's `JsonSchema`; give it an example with `#[schemars(example = …)]`, or give the payload with \
          `.with_sample::<{}>({name:?}, {version}, json!({{ … }}))`",
-        aggregate.name,
+        aggregate.name(),
         one_line(error),
-        aggregate.name,
+        aggregate.name(),
     )
 }
 
@@ -443,7 +440,7 @@ fn unwritable(
     aggregate: &AggregateSchema,
     event: &LockedEvent,
     payload: &Value,
-    error: &crate::CodecError,
+    error: &CodecError,
 ) -> String {
     let LockedEvent {
         event: name,
@@ -453,7 +450,7 @@ fn unwritable(
     format!(
         "the event that is read from a sample of version {version} of {name} of {} cannot be stored: {}\n  the sample  \
          {payload}",
-        aggregate.name,
+        aggregate.name(),
         one_line(error),
     )
 }
@@ -496,7 +493,7 @@ fn news_of(before: &SchemaLock, event: &LockedEvent) -> Option<String> {
 fn grown(before: &Value, after: &Value) -> String {
     let novelties: Vec<_> = differences(after, before)
         .iter()
-        .map(super::compare::Difference::novelty)
+        .map(Difference::novelty)
         .collect();
     match &*novelties {
         [] => "its description has changed, it is read as before".into(),

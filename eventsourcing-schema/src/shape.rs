@@ -45,7 +45,7 @@ const OF_NUMBER: &[&str] = &[
 ];
 
 /// Returns the schema without titles, descriptions and examples.
-pub(super) fn without_remarks(schema: &Value) -> Value {
+pub(crate) fn without_remarks(schema: &Value) -> Value {
     match schema {
         Value::Object(keywords) => {
             let kept = keywords
@@ -81,16 +81,16 @@ fn in_order(names: &[Value]) -> Value {
 
 /// A schema with the definitions it refers to.
 #[derive(Clone, Copy)]
-pub(super) struct Definitions<'a>(&'a Value);
+pub(crate) struct Definitions<'a>(&'a Value);
 
 impl<'a> Definitions<'a> {
     /// Returns the definitions of the schema of a payload.
-    pub(super) fn of(root: &'a Value) -> Self {
+    pub(crate) fn of(root: &'a Value) -> Self {
         Self(root)
     }
 
     /// Returns the name and the target of a reference, if the schema is one.
-    pub(super) fn referred(self, schema: &Map<String, Value>) -> Option<(&'a str, &'a Value)> {
+    pub(crate) fn referred(self, schema: &Map<String, Value>) -> Option<(&'a str, &'a Value)> {
         let reference = schema.get("$ref")?.as_str()?;
         let (name, _) = self
             .0
@@ -101,7 +101,7 @@ impl<'a> Definitions<'a> {
     }
 
     /// Returns the kinds of values that the schema allows, and if they are written as alternatives.
-    pub(super) fn alternatives(self, schema: &Value) -> Alternatives {
+    pub(crate) fn alternatives(self, schema: &Value) -> Alternatives {
         let mut found = Alternatives {
             schemas: Vec::new(),
             is_choice: false,
@@ -169,9 +169,9 @@ impl<'a> Definitions<'a> {
 
 /// The kinds of values that are allowed in a place. None of them has `$ref`, `oneOf`, `anyOf` or
 /// several types.
-pub(super) struct Alternatives {
-    pub(super) schemas: Vec<Map<String, Value>>,
-    pub(super) is_choice: bool,
+pub(crate) struct Alternatives {
+    pub(crate) schemas: Vec<Map<String, Value>>,
+    pub(crate) is_choice: bool,
 }
 
 impl Alternatives {
@@ -241,7 +241,7 @@ fn merged(one: &Map<String, Value>, other: &Map<String, Value>) -> Map<String, V
 
 /// Returns the label that tells an alternative apart from the others, if it has one: the tag or
 /// name by which serde writes a variant.
-pub(super) fn label(schema: &Map<String, Value>) -> Option<String> {
+pub(crate) fn label(schema: &Map<String, Value>) -> Option<String> {
     if let Some(value) = schema.get("const") {
         return Some(text(value));
     }
@@ -268,7 +268,7 @@ fn text(value: &Value) -> String {
         .map_or_else(|| value.to_string(), ToOwned::to_owned)
 }
 
-pub(super) fn is_required(schema: &Map<String, Value>, field: &str) -> bool {
+pub(crate) fn is_required(schema: &Map<String, Value>, field: &str) -> bool {
     schema
         .get("required")
         .and_then(Value::as_array)
@@ -276,7 +276,7 @@ pub(super) fn is_required(schema: &Map<String, Value>, field: &str) -> bool {
 }
 
 /// Describes a type in a few words.
-pub(super) fn words(schema: &Map<String, Value>) -> String {
+pub(crate) fn words(schema: &Map<String, Value>) -> String {
     if let Some(value) = schema.get("const") {
         return value.to_string();
     }

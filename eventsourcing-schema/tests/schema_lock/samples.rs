@@ -1,6 +1,6 @@
 //! Samples: made from the schema or given by hand, and decoded by the real types.
 
-use eventsourcing_core::schema::{LockError, SchemaLock, SystemSchema};
+use eventsourcing_schema::{LockError, SchemaLock, SystemSchema};
 use serde_json::{Value, json};
 
 mod shapes {

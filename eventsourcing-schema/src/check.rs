@@ -4,25 +4,26 @@
 use std::collections::BTreeSet;
 use std::error::Error;
 
+use eventsourcing_core::CodecError;
+use eventsourcing_core::schema::AggregateSchema;
 use serde_json::Value;
 
-use super::breakage::Breakage;
-use super::compare::{Change, Difference, differences};
-use super::described::AggregateSchema;
-use super::lock::LockedEvent;
-use super::stub::upcaster;
-use crate::CodecError;
+use crate::breakage::Breakage;
+use crate::compare::{Change, Difference, differences};
+use crate::lock::LockedEvent;
+use crate::stored_form::StoredForm as _;
+use crate::stub::upcaster;
 
 /// Returns the changes that would break stored events if these types were released.
-pub(super) fn breakages(aggregate: &AggregateSchema, locked: &[&LockedEvent]) -> Vec<Breakage> {
+pub(crate) fn breakages(aggregate: &AggregateSchema, locked: &[&LockedEvent]) -> Vec<Breakage> {
     let check = Check { aggregate, locked };
     let of_locked = locked.iter().filter_map(|event| check.locked(event));
-    let skipped = (0..aggregate.types.len()).filter_map(|index| check.skipped(index));
+    let skipped = (0..aggregate.types().len()).filter_map(|index| check.skipped(index));
     of_locked.chain(skipped).collect()
 }
 
 /// Returns the breakage of an aggregate that is missing in the system.
-pub(super) fn without_aggregate(aggregate: &str, known: &[&str]) -> Breakage {
+pub(crate) fn without_aggregate(aggregate: &str, known: &[&str]) -> Breakage {
     Breakage {
         aggregate: aggregate.into(),
         event: String::new(),
@@ -53,7 +54,7 @@ impl Check<'_> {
         let Some(index) = self.read_as(&event.event) else {
             return self.gone(event);
         };
-        let version = index.map(|index| self.aggregate.types[index].version);
+        let version = index.map(|index| self.aggregate.types()[index].version);
         match (index, version) {
             (Some(index), Some(version)) if self.newest(index) > version => {
                 (event.version == self.newest(index)).then(|| lowered(event, version))
@@ -68,12 +69,12 @@ impl Check<'_> {
     fn read_as(&self, name: &str) -> Option<Option<usize>> {
         let own = self
             .aggregate
-            .types
+            .types()
             .iter()
             .position(|known| known.name == name);
         let former = || {
             self.aggregate
-                .former
+                .former_names()
                 .iter()
                 .find(|former| former.name == name)
         };
@@ -124,9 +125,9 @@ impl Check<'_> {
     /// Returns an event with the same payload that the lock does not contain.
     fn lookalike(&self, event: &LockedEvent) -> Option<&'static str> {
         let unknown = |index: &usize| self.newest(*index) == 0;
-        let mut new = (0..self.aggregate.types.len()).filter(unknown);
+        let mut new = (0..self.aggregate.types().len()).filter(unknown);
         new.find(|index| self.aggregate.shape(*index) == event.payload)
-            .map(|index| self.aggregate.types[index].name)
+            .map(|index| self.aggregate.types()[index].name)
     }
 
     /// Checks the current version: stored events must be read with their old meaning.
@@ -175,7 +176,7 @@ impl Check<'_> {
     fn is_read_without_loss(&self, event: &LockedEvent, difference: &Difference) -> bool {
         let read: Result<Vec<_>, _> = event
             .samples()
-            .map(|sample| self.aggregate.read(&sample))
+            .map(|sample| self.aggregate.read_sample(&sample))
             .collect();
         let Ok(read) = read else { return false };
         let mut samples = event.samples.iter().zip(&read);
@@ -186,7 +187,7 @@ impl Check<'_> {
                 difference.path.remove(field, &mut without)
                     && self
                         .aggregate
-                        .read(&event.sample(without))
+                        .read_sample(&event.sample(without))
                         .map_or(true, |without| without != *read)
             }),
             Change::VariantRemoved { variant, added } => samples.any(|(sample, read)| {
@@ -211,7 +212,7 @@ impl Check<'_> {
     fn unreadable(&self, event: &LockedEvent) -> Option<Breakage> {
         let failed = event
             .samples()
-            .find_map(|sample| Some((self.aggregate.read(&sample).err()?, sample.payload)));
+            .find_map(|sample| Some((self.aggregate.read_sample(&sample).err()?, sample.payload)));
         let (error, payload) = failed?;
         let remedy = match &error {
             CodecError::UnknownVersion { .. } => format!(
@@ -236,7 +237,7 @@ impl Check<'_> {
     /// Checks that no version between the locked ones and the current one is missing.
     fn skipped(&self, index: usize) -> Option<Breakage> {
         let newest = self.newest(index);
-        let now = self.aggregate.types[index];
+        let now = self.aggregate.types()[index];
 
         if newest == 0 || now.version <= newest + 1 {
             return None;
@@ -266,7 +267,7 @@ impl Check<'_> {
 }
 
 /// Reports a current version whose samples are written as other bytes than the recorded ones.
-pub(super) fn written_differently(
+pub(crate) fn written_differently(
     aggregate: &AggregateSchema,
     event: &LockedEvent,
 ) -> Option<Breakage> {
@@ -356,7 +357,7 @@ fn is_variant(value: &Value, variant: &str) -> bool {
 }
 
 /// Returns an error and its sources in one line.
-pub(super) fn one_line(error: &dyn Error) -> String {
+pub(crate) fn one_line(error: &dyn Error) -> String {
     let mut line = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
