@@ -13,10 +13,10 @@ use eventsourcing_core::store::{
     Position, Receipt, ReceiptKind, SharedAnswer, SharedCommand, StoreError, StoredEvent, StreamId,
     Tracking,
 };
-use eventsourcing_core::testing::{Fault, FaultyStore, Operation, Seed};
 use eventsourcing_core::{
     CommandError, Id, OnFailure, Runner, RunningSystem, SystemBuilder, SystemError,
 };
+use eventsourcing_testing::{Fault, FaultyStore, Operation, Seed};
 use jiff::Timestamp;
 use uuid::Uuid;
 

@@ -51,15 +51,14 @@
 //! - [`#[event]`](macro@event), [`#[derive(Aggregate)]`](macro@Aggregate),
 //!   [`#[derive(System)]`](macro@System): the code that the macros write.
 //! - [`store`]: the trait that stores implement, and its promises.
-//! - `testing` (feature `testing`): given/when/then, the laws that every aggregate and policy
+//! - The crate `eventsourcing-testing`: given/when/then, the laws that every aggregate and policy
 //!   keeps, a store that fails on demand, the suite that proves a store.
 //!
 //! # Features
 //!
 //! `derive` (on by default): the macros. `message-pack`: the codec `Codec::MessagePack`. `zstd`:
 //! `Compression` of large payloads. `schema`: `#[event(schema)]` and
-//! `#[system(schema)]`, the description of stored events. `testing`: the test kit, for
-//! `dev-dependencies`.
+//! `#[system(schema)]`, the description of stored events.
 #![warn(missing_docs)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -82,8 +81,6 @@ pub mod sql;
 pub mod store;
 
 pub mod schema;
-#[cfg(feature = "testing")]
-pub mod testing;
 
 #[doc(hidden)]
 pub mod private;

@@ -12,11 +12,11 @@ use eventsourcing_core::store::{
     Append, CommandId, EventStore, Load, LogQuery, MemoryStore, Position, StoreError, StreamQuery,
     Version,
 };
-use eventsourcing_core::testing::{Fault, FaultyStore, ManualClock, Operation};
 use eventsourcing_core::{
     Aggregate, Application, ApplicationError, CommandError, Id, Metadata, Receipt, ReceiptKind,
     RetryPolicy, Root,
 };
+use eventsourcing_testing::{Fault, FaultyStore, ManualClock, Operation};
 use jiff::Timestamp;
 
 fn app() -> Application {

@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use domain::{Jar, JarEvent, Jars, NotEnough, Shelf, ShelfEvent, shelf};
 use eventsourcing_core::store::{EventStore, MemoryStore};
-use eventsourcing_core::testing::{Fault, FaultyStore, Operation};
 use eventsourcing_core::{
     Application, ApplicationError, Id, Policy, RecordedEvent, Runner, RunningSystem, System,
     UnitOfWork,
 };
+use eventsourcing_testing::{Fault, FaultyStore, Operation};
 
 /// The number of beans of a jar for which the policy only reads the shelf.
 const LOOKS: u32 = 1_000;

@@ -1,8 +1,7 @@
 //! [`MemoryStore`] passes the conformance suite.
-#![cfg(feature = "testing")]
 
 use eventsourcing_core::store::{MemoryBackup, MemoryStore};
-use eventsourcing_core::testing::conformance::{Fixture, RevertingFixture};
+use eventsourcing_testing::conformance::{Fixture, RevertingFixture};
 
 struct InMemory(MemoryStore);
 
@@ -30,9 +29,9 @@ impl RevertingFixture for InMemory {
     }
 }
 
-eventsourcing_core::conformance!(InMemory, reverting);
+eventsourcing_testing::conformance!(InMemory, reverting);
 
 #[test]
 fn store_in_memory_and_the_model_agree() {
-    eventsourcing_core::testing::model::check_against_model::<InMemory>(1_000);
+    eventsourcing_testing::model::check_against_model::<InMemory>(1_000);
 }

@@ -1,5 +1,4 @@
 //! `docs/store-contract.md` and the conformance suite name the same promises, functions and limits.
-#![cfg(feature = "testing")]
 
 use std::collections::BTreeSet;
 
@@ -7,7 +6,7 @@ use eventsourcing_core::store::{
     EVENTS_PER_APPEND_MAX, METADATA_BYTES_MAX, MemoryStore, NOTE_BYTES_MAX, NOTE_KEY_BYTES_MAX,
     Name, PAYLOAD_BYTES_MAX, StoreError,
 };
-use eventsourcing_core::testing::conformance::{
+use eventsourcing_testing::conformance::{
     DurableFixture, Fixture, Promise, RevertingFixture, database_promises, durable_promises,
     promises, reverting_promises,
 };

@@ -1,6 +1,5 @@
 //! Epochs: a log forgets its last events, and every reader notices: pages, subscriptions, loaded aggregates, the cache, policies
 //! and followers.
-#![cfg(feature = "testing")]
 #![allow(clippy::unwrap_used)]
 
 mod domain;

@@ -1,5 +1,4 @@
 //! The faulty store fails exactly at the planned calls, with the documented effects.
-#![cfg(feature = "testing")]
 
 use std::time::Duration;
 
@@ -7,8 +6,8 @@ use eventsourcing_core::store::{
     Append, Appended, CodecId, CommandId, EventStore, Expected, LogQuery, MemoryStore, NewEvent,
     Position, StoreError, StreamId, StreamQuery, Version,
 };
-use eventsourcing_core::testing::conformance::Fixture;
-use eventsourcing_core::testing::{Fault, FaultRates, FaultyStore, ManualClock, Operation, Seed};
+use eventsourcing_testing::conformance::Fixture;
+use eventsourcing_testing::{Fault, FaultRates, FaultyStore, ManualClock, Operation, Seed};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -192,5 +191,5 @@ impl Fixture for Faultless {
 }
 
 mod without_faults {
-    eventsourcing_core::conformance!(super::Faultless);
+    eventsourcing_testing::conformance!(super::Faultless);
 }

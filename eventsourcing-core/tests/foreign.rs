@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex};
 
 use domain::{Jar, JarEvent, Jars, NotEnough};
 use eventsourcing_core::store::{EventStore, MemoryStore, Position};
-use eventsourcing_core::testing::{FaultRates, FaultyStore, Seed};
 use eventsourcing_core::{
     Id, Projection, RecordedEvent, Runner, RunningSystem, System, SystemBuilder,
 };
+use eventsourcing_testing::{FaultRates, FaultyStore, Seed};
 
 /// A target that outlives the process, such as a search engine.
 #[derive(Default)]

@@ -16,11 +16,11 @@ use eventsourcing_core::store::{
     CommandId, EventStore, Load, LogQuery, MemoryStore, PAYLOAD_BYTES_MAX, Position, StoreError,
     Version,
 };
-use eventsourcing_core::testing::{Fault, FaultRates, FaultyStore, ManualClock, Operation, Seed};
 use eventsourcing_core::{
     Aggregate, Application, ApplicationError, Clock, CommandError, Id, Metadata, Receipt,
     ReceiptKind, RetryPolicy, Root,
 };
+use eventsourcing_testing::{Fault, FaultRates, FaultyStore, ManualClock, Operation, Seed};
 use futures_util::future::{join, join_all};
 use jiff::Timestamp;
 use tokio::runtime::Builder;

@@ -11,10 +11,10 @@ use domain::{Jar, JarEvent, NotEnough};
 use eventsourcing_core::store::{
     CommandId, EventStore, MemoryStore, Position, StoreError, Version,
 };
-use eventsourcing_core::testing::{Fault, FaultyStore, Operation, Seed};
 use eventsourcing_core::{
     Application, ApplicationError, CommandError, Id, Receipt, RetryPolicy, Root,
 };
+use eventsourcing_testing::{Fault, FaultyStore, Operation, Seed};
 
 type Taken = Result<Receipt, CommandError<NotEnough>>;
 

@@ -11,11 +11,11 @@ use std::time::Duration;
 use domain::{Jar, JarEvent, Jars, NotEnough, ShelfEvent, shelf};
 use eventsourcing_core::store::{EventStore, MemoryStore, StreamId};
 use eventsourcing_core::system::{FollowerState, ParkingAction};
-use eventsourcing_core::testing::ManualClock;
 use eventsourcing_core::{
     Application, ApplicationError, Id, OnFailure, Policy, RecordedEvent, Runner, RunningSystem,
     System, SystemError, UnitOfWork,
 };
+use eventsourcing_testing::ManualClock;
 use serde_json::json;
 
 /// A policy that counts all beans, and fails at thirteen until it is fixed.

@@ -12,11 +12,11 @@ use std::time::Duration;
 use domain::{FAILS_ON, Jar, JarEvent, Jars, NotEnough, Shelf, ShelfEvent, shelf};
 use eventsourcing_core::store::{EventStore, LogQuery, MemoryStore, Position};
 use eventsourcing_core::system::FollowerHealth;
-use eventsourcing_core::testing::ManualClock;
 use eventsourcing_core::{
     Application, ApplicationError, FollowerName, Id, OnFailure, Policy, RecordedEvent, Runner,
     RunningSystem, Stores, System, SystemBuilder, SystemError, UnitOfWork,
 };
+use eventsourcing_testing::ManualClock;
 use manual_time::{BellTower, second, texts};
 
 /// A policy that counts all beans. Its reaction to a jar of [`FAILS_ON`] depends on its mood.

@@ -1,11 +1,10 @@
 //! Values that the test kit makes from a seed are the same in every run, and its clock stands still.
-#![cfg(feature = "testing")]
 
 use std::collections::HashSet;
 use std::time::Duration;
 
-use eventsourcing_core::testing::{ManualClock, Seed, SeededIds};
 use eventsourcing_core::{Clock, IdSource};
+use eventsourcing_testing::{ManualClock, Seed, SeededIds};
 use uuid::Variant;
 
 #[test]

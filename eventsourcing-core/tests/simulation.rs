@@ -17,11 +17,11 @@ use domain::{Jar, JarEvent, Jars, NotEnough, Seen, Shelf, ShelfEvent, Shelves, s
 use eventsourcing_core::store::{
     CommandId, EventStore, LogPage, LogQuery, MemoryStore, Position, StoredEvent, Version,
 };
-use eventsourcing_core::testing::{FaultRates, FaultyStore, ManualClock, Seed, SeededIds};
 use eventsourcing_core::{
     Aggregate, Application, CommandError, Due, Id, Policy, Projection, RecordedEvent, Runner,
     RunningSystem, System, SystemBuilder, Timers, UnitOfWork, event,
 };
+use eventsourcing_testing::{FaultRates, FaultyStore, ManualClock, Seed, SeededIds};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Builder;

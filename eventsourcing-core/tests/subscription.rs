@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use domain::{Jar, JarEvent};
 use eventsourcing_core::store::{EventStore, LogQuery, MemoryStore, Position};
-use eventsourcing_core::testing::{Fault, FaultRates, FaultyStore, Operation, Seed};
 use eventsourcing_core::{Application, LogPages, Root, Subscription};
+use eventsourcing_testing::{Fault, FaultRates, FaultyStore, Operation, Seed};
 use futures_util::FutureExt;
 
 async fn fill(store: &MemoryStore, jars: usize) {

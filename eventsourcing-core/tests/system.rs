@@ -18,12 +18,12 @@ use eventsourcing_core::snapshot::never;
 use eventsourcing_core::store::{
     Acknowledged, EventStore, LogId, LogQuery, MemoryStore, Name, Position,
 };
-use eventsourcing_core::testing::{Fault, FaultyStore, Operation, PolicyScenario, Scenario};
 use eventsourcing_core::{
     Application, ApplicationError, Id, Metadata, OnFailure, Policy, Projection, Receipt,
     RecordedEvent, Root, Runner, RunningSystem, Stores, System, SystemBuilder, SystemError,
     UnitOfWork,
 };
+use eventsourcing_testing::{Fault, FaultyStore, Operation, PolicyScenario, Scenario};
 
 async fn start(store: impl EventStore, runner: Runner) -> RunningSystem<Pantry> {
     Pantry::start(store, runner).await.unwrap()

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use eventsourcing_core::store::{EventStore, MemoryStore};
 use eventsourcing_core::system::ParkingAction;
-use eventsourcing_core::testing::{
-    Fault, FaultRates, FaultyStore, ManualClock, Operation, PolicyScenario, Seed,
-};
 use eventsourcing_core::{
     Application, Id, Metadata, OnFailure, Policy, RecordedEvent, Root, Runner, RunningSystem,
     Stores, System, SystemError, TIMER_KEY_BYTES_MAX, UnitOfWork,
+};
+use eventsourcing_testing::{
+    Fault, FaultRates, FaultyStore, ManualClock, Operation, PolicyScenario, Seed,
 };
 use jiff::Timestamp;
 use manual_time::{

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use domain::{FAILS_ON, Jar, JarEvent, NotEnough, Pantry};
 use eventsourcing_core::store::{CommandId, MemoryStore};
-use eventsourcing_core::testing::{Fault, FaultyStore, Operation};
 use eventsourcing_core::{Application, Id, RetryPolicy, Runner};
+use eventsourcing_testing::{Fault, FaultyStore, Operation};
 use tracing::subscriber::DefaultGuard;
 
 /// A recorder of all log lines of this thread.

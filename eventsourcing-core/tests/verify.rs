@@ -11,11 +11,11 @@ use eventsourcing_core::store::{
     Acknowledged, EventStore, LogSlice, MemoryStore, Position, StoredEvent,
 };
 use eventsourcing_core::system::{EventPlace, Finding, VerifyProgress};
-use eventsourcing_core::testing::Seed;
 use eventsourcing_core::{
     Application, Policy, RecordedEvent, Root, Runner, RunningSystem, System, SystemBuilder,
     UnitOfWork,
 };
+use eventsourcing_testing::Seed;
 use lying_store::{Flaw, LyingStore, log};
 
 /// A policy that reacts to no event, in any number of partitions.

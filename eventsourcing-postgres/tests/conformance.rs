@@ -3,8 +3,8 @@
 mod support;
 
 use eventsourcing_core::store::StoreError;
-use eventsourcing_core::testing::conformance::{DurableFixture, Fixture, RevertingFixture};
 use eventsourcing_postgres::PostgresStore;
+use eventsourcing_testing::conformance::{DurableFixture, Fixture, RevertingFixture};
 use support::Place;
 use support::place::Kept;
 
@@ -90,7 +90,7 @@ impl RevertingFixture for InDatabase {
     }
 }
 
-eventsourcing_core::conformance!(InDatabase, durable, database, reverting);
+eventsourcing_testing::conformance!(InDatabase, durable, database, reverting);
 
 /// Schemas are created faster than databases, and the model needs many places.
 struct InSchema(Place);
@@ -109,5 +109,5 @@ impl Fixture for InSchema {
 
 #[test]
 fn server_store_and_the_model_agree() {
-    eventsourcing_core::testing::model::check_against_model::<InSchema>(60);
+    eventsourcing_testing::model::check_against_model::<InSchema>(60);
 }

@@ -19,8 +19,8 @@ use eventsourcing_core::store::{
     Append, CommandId, EventStore, Expected, LogId, LogQuery, Name, Position, Receipt, StoreError,
     StoredEvent, StreamId, Tracking, Version,
 };
-use eventsourcing_core::testing::Seed;
 use eventsourcing_postgres::{PostgresOptions, PostgresStore};
+use eventsourcing_testing::Seed;
 use jiff::Timestamp;
 use support::follower::Follower;
 use support::server::DURABLE;

@@ -9,8 +9,8 @@ use std::time::Duration;
 use eventsourcing_core::store::{
     Append, CommandId, EventStore, Expected, LogQuery, Position, StoreError, StreamId,
 };
-use eventsourcing_core::testing::Seed;
 use eventsourcing_postgres::PostgresStore;
+use eventsourcing_testing::Seed;
 use jiff::Timestamp;
 use support::follower::Follower;
 use support::server::FORGETFUL;

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use eventsourcing_core::store::{
     Append, CommandId, EventStore, Expected, LogQuery, Position, StoredEvent, StreamId,
 };
-use eventsourcing_core::testing::Seed;
 use eventsourcing_postgres::PostgresStore;
+use eventsourcing_testing::Seed;
 use jiff::Timestamp;
 use support::by_hand::{begin_append, commit, roll_back};
 use support::follower::Follower;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use eventsourcing_core::store::StoreError;
-use eventsourcing_core::testing::conformance::{DurableFixture, Fixture};
 use eventsourcing_sqlite::SqliteStore;
+use eventsourcing_testing::conformance::{DurableFixture, Fixture};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -87,12 +87,12 @@ impl DurableFixture for InFolder {
     }
 }
 
-eventsourcing_core::conformance!(InFolder, durable, database);
+eventsourcing_testing::conformance!(InFolder, durable, database);
 
 /// The store in memory keeps every promise except those that require it to outlive its process.
 mod in_memory {
-    use eventsourcing_core::testing::conformance::Fixture;
     use eventsourcing_sqlite::SqliteStore;
+    use eventsourcing_testing::conformance::Fixture;
 
     struct InMemory(SqliteStore);
 
@@ -108,15 +108,15 @@ mod in_memory {
         }
     }
 
-    eventsourcing_core::conformance!(InMemory, database);
+    eventsourcing_testing::conformance!(InMemory, database);
 
     #[test]
     fn store_in_memory_and_the_model_agree() {
-        eventsourcing_core::testing::model::check_against_model::<InMemory>(200);
+        eventsourcing_testing::model::check_against_model::<InMemory>(200);
     }
 }
 
 #[test]
 fn embedded_store_and_the_model_agree() {
-    eventsourcing_core::testing::model::check_against_model::<InFolder>(200);
+    eventsourcing_testing::model::check_against_model::<InFolder>(200);
 }

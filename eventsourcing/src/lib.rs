@@ -116,11 +116,11 @@ pub use store::{MemoryStore, Receipt, ReceiptKind};
 
 #[cfg(feature = "archive")]
 pub use eventsourcing_archive as archive;
-#[cfg(feature = "testing")]
-pub use eventsourcing_core::testing;
 pub use eventsourcing_core::{snapshot, sql, system};
 #[cfg(feature = "schema")]
 pub use eventsourcing_schema as schema;
+#[cfg(feature = "testing")]
+pub use eventsourcing_testing as testing;
 
 /// Names that macro expansions use. No promises.
 #[doc(hidden)]

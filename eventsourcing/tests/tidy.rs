@@ -19,6 +19,7 @@ const CRATES: &[&str] = &[
     "eventsourcing-postgres",
     "eventsourcing-schema",
     "eventsourcing-sqlite",
+    "eventsourcing-testing",
 ];
 
 /// Doc blocks that may begin with a question word, in a hundred.

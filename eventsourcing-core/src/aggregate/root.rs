@@ -380,9 +380,11 @@ impl<A: Aggregate> Loading<A> {
 }
 
 /// The reason why an aggregate could not be loaded.
-pub(crate) enum LoadError {
+#[derive(Debug)]
+pub enum LoadError {
     /// The snapshot cannot be decoded; the events may still be readable.
     Snapshot(CodecError),
+    /// The store failed, or its events cannot be folded.
     Store(StoreError),
 }
 

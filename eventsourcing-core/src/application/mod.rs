@@ -157,8 +157,8 @@ impl Application {
     /// Numbers that are not finite, options in options, keys that no text stands for, numbers beyond 64 bits and
     /// [too deep](crate::VALUE_DEPTH_MAX) values are always refused, and what is written by way of `flatten`, with keys that
     /// are numbers or as a number of 128 bits is always read again. This finds the rest: types whose `Serialize` and
-    /// `Deserialize` do not fit together, such as an `untagged` enum with variants that look alike. The
-    /// [laws](crate::testing) find those too. On in debug builds, off in release builds, unless said otherwise.
+    /// `Deserialize` do not fit together, such as an `untagged` enum with variants that look alike. The laws
+    /// of `eventsourcing-testing` find those too. On in debug builds, off in release builds, unless said otherwise.
     #[must_use]
     pub fn with_read_back(mut self, reads_back: bool) -> Self {
         self.settings_mut().encoding.reads_back = reads_back;

@@ -169,6 +169,13 @@ impl Codec {
     const JSON_COMPRESSED: CodecId = CodecId(3);
     const MESSAGE_PACK_COMPRESSED: CodecId = CodecId(4);
 
+    /// The codecs that this program was built with.
+    pub const ALL: &[Self] = &[
+        Self::Json,
+        #[cfg(feature = "message-pack")]
+        Self::MessagePack,
+    ];
+
     /// Returns the number that names this codec in a store.
     #[must_use]
     pub const fn id(self) -> CodecId {
@@ -321,7 +328,6 @@ impl Encoding {
 
     /// Encodes a value like [`encode_note`](Self::encode_note), without checking that it can be
     /// read: its type may lack `Deserialize`.
-    #[cfg(feature = "testing")]
     pub(crate) fn encode_unread_note(value: &impl Serialize) -> Result<String, BoxError> {
         Ok(String::from_utf8(json::encode(value)?.ok)?)
     }

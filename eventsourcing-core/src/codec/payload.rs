@@ -57,7 +57,6 @@ impl Encoding {
     };
 
     /// Reads back only doubtful values, in debug builds too.
-    #[cfg(feature = "testing")]
     pub(crate) const fn without_read_back(mut self) -> Self {
         self.reads_back = false;
         self

@@ -107,13 +107,14 @@ pub struct Due<T> {
 
 /// A timer as it is stored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Timer {
+pub struct Timer {
     /// The key of the timer, from which the note key is made.
     #[serde(skip)]
-    pub(crate) key: String,
+    pub key: String,
     /// The id of the timer, different from that of every other. New ids are derived from it.
     pub(crate) id: Uuid,
-    pub(crate) due: Timestamp,
+    /// The time for which it was scheduled.
+    pub due: Timestamp,
     pub(crate) payload: Value,
     pub(crate) metadata: Metadata,
     /// The reason why the timer is parked, if it is.
@@ -135,7 +136,7 @@ pub(crate) struct WhyParked {
 #[error(
     "the payload of the timer {key:?} is not a {expected}; give new fields of a timer's payload a default, or discard the timer"
 )]
-pub(crate) struct UnreadablePayload {
+pub struct UnreadablePayload {
     key: String,
     expected: &'static str,
     source: serde_json::Error,
@@ -143,7 +144,7 @@ pub(crate) struct UnreadablePayload {
 
 impl Timer {
     /// Decodes the timer for the policy.
-    pub(crate) fn decode<T: DeserializeOwned>(&self) -> Result<Due<T>, UnreadablePayload> {
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<Due<T>, UnreadablePayload> {
         let unreadable = |source| UnreadablePayload {
             key: self.key.clone(),
             expected: type_name::<T>(),
@@ -179,13 +180,12 @@ impl Timer {
 
 /// The timers that a policy may schedule.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum TimerType {
+pub enum TimerType {
     /// No timers: the system declares none for the policy.
     None,
     /// Timers with payloads of the named type, which the function encodes.
     Of(EncodePayload, &'static str),
     /// Timers of any type. For tests of a policy alone.
-    #[cfg(feature = "testing")]
     Any,
 }
 
@@ -193,7 +193,8 @@ pub(crate) enum TimerType {
 type EncodePayload = fn(&dyn Any, Encoding) -> Option<Result<String, BoxError>>;
 
 impl TimerType {
-    pub(crate) fn of<P: Timers>() -> Self {
+    /// Returns the type of the timers of `P`.
+    pub fn of<P: Timers>() -> Self {
         let encode: EncodePayload = |payload, encoding| {
             payload
                 .downcast_ref::<P::Timer>()
@@ -291,7 +292,6 @@ impl Schedule {
                 };
                 encode(payload, self.encoding).ok_or_else(other_type)?
             }
-            #[cfg(feature = "testing")]
             TimerType::Any => Encoding::encode_unread_note(payload),
         };
         let value = encoded.and_then(|text| Ok(serde_json::from_str(&text)?));

@@ -12,6 +12,7 @@ mod described;
 mod follow;
 mod parameter;
 mod required;
+pub mod testing;
 mod upcast;
 
 #[cfg(feature = "schema")]

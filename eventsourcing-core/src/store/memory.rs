@@ -41,11 +41,9 @@ pub struct MemoryStore {
 }
 
 /// The content of a [`MemoryStore`] at one moment.
-#[cfg(feature = "testing")]
 #[derive(Clone)]
 pub struct MemoryBackup(Data);
 
-#[cfg(feature = "testing")]
 impl fmt::Debug for MemoryBackup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryBackup")
@@ -92,7 +90,6 @@ impl MemoryStore {
     }
 
     /// Returns everything the store holds at this moment, to be [restored](Self::restore) later.
-    #[cfg(feature = "testing")]
     #[must_use]
     pub fn backup(&self) -> MemoryBackup {
         MemoryBackup(self.read().clone())
@@ -100,7 +97,6 @@ impl MemoryStore {
 
     /// Forgets the writes since `backup`, like a server that is restored from a copy or has lost
     /// its last commits. The next epoch begins, and positions are assigned again.
-    #[cfg(feature = "testing")]
     pub fn restore(&self, backup: &MemoryBackup) {
         let mut data = self.write();
         *data = Data {

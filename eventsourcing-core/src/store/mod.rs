@@ -1,7 +1,7 @@
 //! The store: one small object-safe trait over names, numbers and bytes.
 //!
 //! Everything typed lives above it. The promises of a store are numbered in
-//! `docs/store-contract.md`, and `testing::conformance` proves them for each store.
+//! `docs/store-contract.md`, and `eventsourcing_testing::conformance` proves them for each store.
 
 mod acknowledged;
 mod append;
@@ -43,9 +43,7 @@ pub use identity::{EventIdentity, EventRef};
 pub use ids::{CommandId, HolderId, LeaseToken, LogId};
 pub use lease::{Lease, LeaseHolder, LeaseRequest};
 pub use log_holder::LogHolder;
-#[cfg(feature = "testing")]
-pub use memory::MemoryBackup;
-pub use memory::MemoryStore;
+pub use memory::{MemoryBackup, MemoryStore};
 pub use name::{Name, StreamId};
 pub use place::{Epoch, Position, Version};
 pub use query::{Direction, Filter, Load, Loaded, LogPage, LogQuery, StreamQuery};

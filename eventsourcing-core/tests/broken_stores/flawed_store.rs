@@ -13,7 +13,7 @@ use eventsourcing_core::store::{
     NotesQuery, Position, Receipt, StoreError, StoredEvent, StreamId, StreamQuery, Version,
     VisibleLog,
 };
-use eventsourcing_core::testing::conformance::{DurableFixture, Fixture, RevertingFixture};
+use eventsourcing_testing::conformance::{DurableFixture, Fixture, RevertingFixture};
 
 /// The flaw of a store. Every method that is not redefined is correct.
 #[async_trait]

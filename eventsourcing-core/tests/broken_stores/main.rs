@@ -1,6 +1,5 @@
 //! Tests of the conformance suite: for each of its functions there is a store that breaks the promise, and the function must
 //! notice. The functions of P32 need a database, so `eventsourcing-sqlite` tests them.
-#![cfg(feature = "testing")]
 
 mod appending;
 mod checksums;
@@ -21,7 +20,7 @@ mod waiting;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use eventsourcing_core::testing::conformance::{
+use eventsourcing_testing::conformance::{
     self, Promise, durable_promises, promises, reverting_promises,
 };
 
@@ -252,5 +251,5 @@ fn all_promises() -> Vec<Promise<Flawed<Sound>>> {
 mod sound {
     use super::flawed_store::{Flawed, Sound};
 
-    eventsourcing_core::conformance!(Flawed<Sound>, durable, reverting);
+    eventsourcing_testing::conformance!(Flawed<Sound>, durable, reverting);
 }

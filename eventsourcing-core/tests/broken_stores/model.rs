@@ -2,7 +2,7 @@
 
 use std::panic::catch_unwind;
 
-use eventsourcing_core::testing::model::check_against_model;
+use eventsourcing_testing::model::check_against_model;
 
 use super::flawed_store::{Flaw, Flawed, Sound};
 use super::{appending, notes, reading, snapshots, tracking};

@@ -12,11 +12,11 @@ use eventsourcing_core::store::{
     CodecId, EventStore, LogQuery, MemoryStore, Name, Position, StoreError,
 };
 use eventsourcing_core::store::{StoredEvent, StreamId, Version};
-use eventsourcing_core::testing::Seed;
 use eventsourcing_core::{
     Aggregate, Application, ApplicationError, Codec, CodecError, CommandError, Compression, Event,
     Id, event,
 };
+use eventsourcing_testing::Seed;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;

@@ -6,11 +6,11 @@ use std::collections::HashMap;
 
 use eventsourcing_core::store::CommandId;
 use eventsourcing_core::system::FollowerState;
-use eventsourcing_core::testing::ManualClock;
 use eventsourcing_core::{
     ApplicationError, Due, Metadata, OnFailure, Policy, RecordedEvent, Root, Runner, System,
     Timers, UnitOfWork, VALUE_DEPTH_MAX,
 };
+use eventsourcing_testing::ManualClock;
 
 use super::*;
 

@@ -1,6 +1,5 @@
 //! The laws notice what breaks them, say which law it is and what to do, and let pass what keeps them. For each planted bug
 //! there is an aggregate or a policy that has it.
-#![cfg(feature = "testing")]
 #![allow(clippy::unwrap_used)]
 
 mod drawing;
@@ -15,12 +14,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use eventsourcing_core::testing::laws::{Laws, PolicyLaws, Sample};
-use eventsourcing_core::testing::{Seed, laws};
 use eventsourcing_core::{
     Aggregate, Application, ApplicationError, Due, Fold, Id, Policy, RecordedEvent, Timers,
     UnexpectedEvent, UnitOfWork, event,
 };
+use eventsourcing_testing::laws::{Laws, PolicyLaws, Sample};
+use eventsourcing_testing::{Seed, laws};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

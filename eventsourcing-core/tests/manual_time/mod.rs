@@ -11,11 +11,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use eventsourcing_core::store::{LogQuery, Position};
-use eventsourcing_core::testing::ManualClock;
 use eventsourcing_core::{
     Aggregate, Application, ApplicationError, Due, Id, Policy, Receipt, RecordedEvent, Root,
     System, Timers, UnitOfWork, event,
 };
+use eventsourcing_testing::ManualClock;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;

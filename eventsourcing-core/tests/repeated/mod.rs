@@ -4,11 +4,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use eventsourcing_core::store::{CommandId, EventStore, MemoryStore, Position, StoreError};
-use eventsourcing_core::testing::{Fault, FaultyStore, Operation};
 use eventsourcing_core::{
     Application, ApplicationError, CommandError, Id, Metadata, Receipt, ReceiptKind, RetryPolicy,
     Root,
 };
+use eventsourcing_testing::{Fault, FaultyStore, Operation};
 
 use crate::domain::{Jar, JarEvent, NotEnough};
 use crate::{add, app, jar};

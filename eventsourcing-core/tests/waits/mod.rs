@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventsourcing_core::store::{EventStore, LogId, MemoryStore, Position};
-use eventsourcing_core::testing::FaultyStore;
 use eventsourcing_core::{Receipt, ReceiptKind, Root, Runner, RunningSystem, Stores, SystemError};
+use eventsourcing_testing::FaultyStore;
 use tokio::time::timeout;
 
 use crate::domain::{Jar, JarEvent, NotEnough, Pantry, Shelf, ShelfEvent};

@@ -18,7 +18,7 @@ const OF_AGGREGATES: &[&str] = &[
 impl Laws {
     pub(super) fn expand(&self) -> TokenStream {
         let Self {
-            runtime,
+            kit,
             module,
             subject,
             events,
@@ -38,7 +38,7 @@ impl Laws {
                 let samples = samples
                     .as_ref()
                     .map(|samples| quote_spanned!(samples.span()=> .with_samples(#samples)));
-                let laws = quote_spanned!(aggregate.span()=> #runtime::testing::laws::Subject::<#aggregate>::new().laws());
+                let laws = quote_spanned!(aggregate.span()=> #kit::laws::Subject::<#aggregate>::new().laws());
                 (quote!(#laws #events #(#decisions)* #samples), OF_AGGREGATES)
             }
             Subject::Policy {
@@ -49,7 +49,7 @@ impl Laws {
                 let given = given
                     .iter()
                     .map(|given| quote_spanned!(given.span()=> .with_given::<#given>()));
-                let laws = quote_spanned!(policy.span()=> #runtime::testing::laws::PolicyLaws::<#policy, #aggregate>::new());
+                let laws = quote_spanned!(policy.span()=> #kit::laws::PolicyLaws::<#policy, #aggregate>::new());
                 (
                     quote!(#laws #events #(#given)* .with_timers()),
                     &["an_event_processed_twice_leads_to_the_same"],
@@ -62,7 +62,7 @@ impl Laws {
                 #[allow(unused_imports, clippy::wildcard_imports)]
                 use super::*;
                 #[allow(unused_imports)]
-                use #runtime::testing::laws::{AnySubject as _, TimersOrNone as _};
+                use #kit::laws::{AnySubject as _, TimersOrNone as _};
 
                 #(#[test] fn #names() { #laws.#names(); })*
             }

@@ -7,11 +7,11 @@ use proc_macro2::{Ident, TokenStream};
 use syn::{Expr, Type};
 
 use crate::errors::Errors;
-use crate::runtime_path::RuntimePath;
 
 /// The model of one `laws!` call.
 struct Laws {
-    runtime: RuntimePath,
+    /// The path of the crate `eventsourcing-testing`, whose macro passes it on.
+    kit: TokenStream,
     module: Ident,
     subject: Subject,
     events: Option<Expr>,

@@ -3,20 +3,23 @@
 use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
 use syn::parse::{Parse, ParseStream, Parser};
-use syn::{Expr, ExprArray, Ident, Token, Type};
+use syn::{Expr, ExprArray, Ident, Token, Type, bracketed};
 
 use super::{Laws, Subject};
 use crate::errors::Errors;
 use crate::messages;
 use crate::options::Options;
-use crate::runtime_path::RuntimePath;
 
-const OF_AGGREGATES: &[&str] = &["events", "decide", "samples", "crate"];
-const OF_POLICIES: &[&str] = &["events", "given", "crate"];
+const OF_AGGREGATES: &[&str] = &["events", "decide", "samples"];
+const OF_POLICIES: &[&str] = &["events", "given"];
 
 impl Laws {
     /// Returns `None` only after a mistake was reported.
     pub(super) fn parse(input: TokenStream, errors: &mut Errors) -> Option<Self> {
+        let Ok(Call { kit, input }) = Call::parse.parse2(input) else {
+            errors.report_at(Span::call_site(), messages::laws_without_subject());
+            return None;
+        };
         let Ok(Head {
             policy,
             aggregate,
@@ -36,7 +39,6 @@ impl Laws {
             OF_AGGREGATES
         };
         let options = Options::of_arguments("laws!", options, known, errors);
-        let runtime = RuntimePath::parse(&options, errors);
         let events = options.expr("events", "events = [AccountEvent::Closed]", errors);
         let module = module(policy.as_deref(), &aggregate);
         let subject = match policy {
@@ -63,10 +65,27 @@ impl Laws {
             }
         };
         Some(Self {
-            runtime,
+            kit,
             module,
             subject,
             events,
+        })
+    }
+}
+
+/// The path of the test kit in brackets, and the text of the user.
+struct Call {
+    kit: TokenStream,
+    input: TokenStream,
+}
+
+impl Parse for Call {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        let kit;
+        bracketed!(kit in input);
+        Ok(Self {
+            kit: kit.parse()?,
+            input: input.parse()?,
         })
     }
 }

@@ -1,4 +1,4 @@
-use eventsourcing_core::testing::laws;
+use eventsourcing_testing::laws;
 use eventsourcing_core::{Aggregate, event};
 use serde::{Deserialize, Serialize};
 

@@ -8,11 +8,11 @@ use std::time::Duration;
 use eventsourcing_core::store::{
     Append, CommandId, EventStore, Expected, LogId, Position, StoreError, Tracking,
 };
-use eventsourcing_core::testing::Seed;
 use eventsourcing_core::{
     Aggregate, Application, ApplicationError, CommandError, Id, RetryPolicy, event as events,
 };
 use eventsourcing_postgres::{PostgresOptions, PostgresStore};
+use eventsourcing_testing::Seed;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::time::{sleep, timeout};

@@ -8,8 +8,8 @@ mod support;
 use std::time::{Duration, Instant};
 
 use eventsourcing_core::store::{Append, Appended, CommandId, EventStore, Expected, StoreError};
-use eventsourcing_core::testing::Seed;
 use eventsourcing_postgres::{PostgresOptions, PostgresStore};
+use eventsourcing_testing::Seed;
 use jiff::Timestamp;
 use support::proxy::{Fault, Proxy};
 use support::server::{FORGETFUL, Server};

@@ -12,8 +12,8 @@ use eventsourcing_core::store::{
     LogChecksumsQuery, LogId, LogPage, LogQuery, LogSlice, Name, NotesQuery, Position, Receipt,
     StoreError, StoredEvent, StreamQuery, Tracking, VisibleLog,
 };
-use eventsourcing_core::testing::conformance::Fixture;
 use eventsourcing_sqlite::SqliteStore;
+use eventsourcing_testing::conformance::Fixture;
 
 /// A flaw of a database. Every method that is not redefined is correct.
 #[async_trait]

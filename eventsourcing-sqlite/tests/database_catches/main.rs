@@ -8,7 +8,7 @@ mod flaws;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use eventsourcing_core::testing::conformance::{self, Promise, database_promises};
+use eventsourcing_testing::conformance::{self, Promise, database_promises};
 
 use flawed_database::{Flaw, Flawed, Sound};
 

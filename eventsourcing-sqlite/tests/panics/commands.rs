@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventsourcing_core::store::{CommandId, EventStore, Version};
-use eventsourcing_core::testing::{Fault, FaultyStore, Operation};
 use eventsourcing_core::{Application, CommandError, Id, Receipt};
+use eventsourcing_testing::{Fault, FaultyStore, Operation};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use eventsourcing_core::testing::Scenario;
+use eventsourcing_testing::Scenario;
 use eventsourcing_core::{
     ApplicationError, Application, Event, Id, Policy, Projection, ReadModel, Receipt, RecordedEvent, CommandError, Root,
     SqlProjection, SqlReadModel, System, Table, Tx, UnitOfWork,

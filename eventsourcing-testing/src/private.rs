@@ -1,0 +1,3 @@
+//! The names that macro expansions use. No promises.
+
+pub use eventsourcing_derive::laws;
