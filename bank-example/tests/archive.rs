@@ -252,12 +252,12 @@ async fn an_archive_of_a_busy_bank_is_of_one_moment() {
         let mut counts = Vec::new();
         for _ in 0..8 {
             let mut file = Vec::new();
-            let exported = export::<EventSourcedBank>(&*stores.store(), &mut file, |_| {})
+            let exported = export::<EventSourcedBank>(stores.store(), &mut file, |_| {})
                 .await
                 .unwrap();
             counts.push(exported.events);
             let copy = MemoryStore::new();
-            import(&copy, &mut std::io::Cursor::new(file), |_| {})
+            import(copy.clone(), std::io::Cursor::new(file), |_| {})
                 .await
                 .unwrap();
             let stores = Stores::shared(copy).with_read_models(SqliteStore::in_memory().unwrap());
@@ -327,8 +327,8 @@ async fn large_bank(events: usize) -> (TempDir, PathBuf) {
     }
     bank.wait_until_caught_up().await.unwrap();
     let file = path(&folder, "large.jsonl");
-    let mut out = std::io::BufWriter::new(std::fs::File::create(&file).unwrap());
-    export::<EventSourcedBank>(&*stores.store(), &mut out, |_| {})
+    let out = tokio::fs::File::create(&file).await.unwrap();
+    export::<EventSourcedBank>(stores.store(), out, |_| {})
         .await
         .unwrap();
     (folder, file)

@@ -765,12 +765,12 @@ async fn an_open_append_does_not_keep_from_exporting_what_every_policy_has_proce
         fresh.head().await.expect("a head") < events[3].position,
         "this process does not see the last events"
     );
-    let exported = export::<CalmBank>(&fresh, &mut archive, |_| {})
+    let exported = export::<CalmBank>(fresh, &mut archive, |_| {})
         .await
         .expect("an archive");
     assert_eq!((exported.events, exported.head), (4, events[3].position));
     let copy = MemoryStore::new();
-    import(&copy, &mut Cursor::new(archive), |_| {})
+    import(copy.clone(), Cursor::new(archive), |_| {})
         .await
         .expect("it is whole");
     let bank: RunningSystem<CalmBank> = start(copy, Runner::inline()).await;

@@ -1,7 +1,6 @@
 //! [`export`]: writes a store into a file.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::{self, Write};
 
 use eventsourcing_core::private::archive::{
     accounted, is_copied_unchanged, is_of_positions, rejection_note,
@@ -11,11 +10,11 @@ use eventsourcing_core::store::{
     Receipt, ReceiptKind, StoreError, StoredEvent,
 };
 use eventsourcing_core::{EventRef, System};
-use serde::Serialize;
-use sha2::{Digest as _, Sha256};
+use tokio::io::AsyncWrite;
 
 use crate::consistent_cut::{ConsistentCut, CutFollower, consistent_cut};
-use crate::line::{AnswerLine, End, FollowerLine, Header, NoteLine, event_line, write_line};
+use crate::line::{AnswerLine, FollowerLine, Header, NoteLine, event_line};
+use crate::writer::ArchiveWriter;
 use crate::{ArchiveError, EVENTS_PER_PAGE, Progress, Stage};
 
 /// The contents of an exported archive.
@@ -37,17 +36,21 @@ pub struct Exported {
 /// which must keep everything in this store. The system may run meanwhile: the archive has the
 /// events up to one moment, and the policies as they were then.
 ///
-/// The log is read page by page. The file is complete only if this function returns `Ok`.
+/// The log is read page by page, and written in pieces of 64 KiB, so `out` needs no buffer. `Ok`
+/// means that the whole archive was written to `out` and flushed. After an error, or if this future
+/// is dropped, `out` has the beginning of an archive, which [`import`](crate::import) refuses. The
+/// store is only read.
 ///
 /// # Errors
 /// - [`ArchiveError::AtWork`]: the policies never rest, not even for a millisecond. Stop the
 ///   system.
-/// - [`ArchiveError::File`], [`ArchiveError::Store`].
+/// - [`ArchiveError::File`]: `out` cannot be written. [`ArchiveError::Store`]: the store failed.
 pub async fn export<S: System>(
-    store: &dyn EventStore,
-    out: &mut (dyn Write + Send),
+    store: impl EventStore,
+    mut out: impl AsyncWrite + Unpin + Send,
     mut progress: impl FnMut(Progress) + Send,
 ) -> Result<Exported, ArchiveError> {
+    let store: &dyn EventStore = &store;
     let ConsistentCut { head, followers } = consistent_cut::<S>(store).await?;
     let counted = store
         .checksums(LogChecksumsQuery::new(Position::ZERO, head))
@@ -57,11 +60,9 @@ pub async fn export<S: System>(
         .iter()
         .map(|follower| follower.name.clone())
         .collect();
-    let mut out = Hashed {
-        out,
-        hash: Sha256::new(),
-    };
-    out.line(&Header::new(store.log_id(), head, of, names.clone()))?;
+    let mut out = ArchiveWriter::new(&mut out);
+    out.line(&Header::new(store.log_id(), head, of, names.clone()))
+        .await?;
     let mut places: Vec<_> = followers.into_iter().map(Place::new).collect();
 
     let events = write_events(store, head, &mut places, &mut out, |events| {
@@ -85,16 +86,10 @@ pub async fn export<S: System>(
         .into());
     }
     let answers = write_answers(store, head, &mut out).await?;
-    places
-        .into_iter()
-        .try_for_each(|place| place.write(&mut out))?;
-    let sha256 = hex(out.hash.clone());
-    out.line(&End {
-        end: true,
-        events,
-        sha256,
-    })?;
-    out.out.flush().map_err(ArchiveError::File)?;
+    for place in places {
+        place.write(&mut out).await?;
+    }
+    out.end(events).await?;
     Ok(Exported {
         events,
         answers,
@@ -108,7 +103,7 @@ async fn write_events(
     store: &dyn EventStore,
     head: Position,
     places: &mut [Place],
-    out: &mut Hashed<'_>,
+    out: &mut ArchiveWriter<'_>,
     mut progress: impl FnMut(u64) + Send,
 ) -> Result<u64, ArchiveError> {
     let mut after = Position::ZERO;
@@ -131,7 +126,7 @@ async fn write_events(
         {
             places.iter_mut().for_each(|place| place.pass(event));
             let command = commands.ending_at(store, event.position).await?;
-            out.text(&event_line(event, command))?;
+            out.text(&event_line(event, command)).await?;
             events += 1;
         }
         after = page.ceiling;
@@ -145,7 +140,7 @@ async fn write_events(
 async fn write_answers(
     store: &dyn EventStore,
     head: Position,
-    out: &mut Hashed<'_>,
+    out: &mut ArchiveWriter<'_>,
 ) -> Result<u64, ArchiveError> {
     let mut after = None;
     let mut answers = 0;
@@ -177,7 +172,8 @@ async fn write_answers(
                 kind,
                 position,
                 note,
-            })?;
+            })
+            .await?;
             answers += 1;
         }
     }
@@ -269,7 +265,7 @@ impl Place {
         }
     }
 
-    fn write(self, out: &mut Hashed<'_>) -> Result<(), ArchiveError> {
+    async fn write(self, out: &mut ArchiveWriter<'_>) -> Result<(), ArchiveError> {
         let CutFollower {
             name,
             takes,
@@ -289,7 +285,8 @@ impl Place {
             partition: (partition.count() > 1).then(|| (partition.number(), partition.count())),
             after: self.after,
             differs_by: (expected != noted).then_some(difference),
-        })?;
+        })
+        .await?;
         let notes = notes
             .notes
             .into_iter()
@@ -299,7 +296,8 @@ impl Place {
                 of: name.clone(),
                 key,
                 note,
-            })?;
+            })
+            .await?;
         }
         Ok(())
     }
@@ -312,42 +310,4 @@ fn sum(slices: BTreeMap<LogSlice, LogChecksum>) -> LogChecksum {
             sum.merge(checksums);
             sum
         })
-}
-
-pub(crate) fn hex(hash: Sha256) -> String {
-    hash.finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
-}
-
-/// A writer that hashes everything it writes.
-struct Hashed<'a> {
-    out: &'a mut (dyn Write + Send),
-    hash: Sha256,
-}
-
-impl Hashed<'_> {
-    fn line(&mut self, line: &impl Serialize) -> Result<(), ArchiveError> {
-        write_line(self, line).map_err(ArchiveError::File)
-    }
-
-    fn text(&mut self, line: &str) -> Result<(), ArchiveError> {
-        let written = self
-            .write_all(line.as_bytes())
-            .and_then(|()| self.write_all(b"\n"));
-        written.map_err(ArchiveError::File)
-    }
-}
-
-impl Write for Hashed<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.out.write(bytes)?;
-        self.hash.update(&bytes[..written]);
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
 }

@@ -2,9 +2,9 @@
 //! notes.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, Seek};
 
 use jiff::Timestamp;
+use tokio::io::AsyncBufRead;
 
 use eventsourcing_core::EventRef;
 use eventsourcing_core::private::archive::{
@@ -86,7 +86,10 @@ impl<'a> FollowerImport<'a> {
     }
 
     /// Writes the positions and notes of the followers; doing so again changes nothing.
-    pub(crate) async fn write<R: BufRead + Seek>(self, file: &mut R) -> Result<(), ArchiveError> {
+    pub(crate) async fn write<R>(self, file: &mut R) -> Result<(), ArchiveError>
+    where
+        R: AsyncBufRead + Unpin,
+    {
         let mut lines = Lines::new(file);
         let mut notes = NotesOfFile {
             lines: &mut lines,
@@ -100,7 +103,7 @@ impl<'a> FollowerImport<'a> {
 }
 
 impl ImportedFollower<'_> {
-    async fn write<R: BufRead>(
+    async fn write<R: AsyncBufRead + Unpin>(
         mut self,
         store: &dyn EventStore,
         notes: &mut NotesOfFile<'_, R>,
@@ -114,7 +117,7 @@ impl ImportedFollower<'_> {
             checksums.digest = checksums.digest ^ digest;
         }
         let mut chunk = Vec::new();
-        while let Some(NoteLine { key, note, .. }) = notes.next_of(&self.line.follower)? {
+        while let Some(NoteLine { key, note, .. }) = notes.next_of(&self.line.follower).await? {
             chunk.push(self.translate_note(store, key, note).await?);
             if chunk.len() == NOTES_PER_STEP {
                 self.step(store, std::mem::take(&mut chunk), false).await?;
@@ -227,18 +230,18 @@ struct NotesOfFile<'a, R> {
     ahead: Option<NoteLine>,
 }
 
-impl<R: BufRead> NotesOfFile<'_, R> {
-    fn next_of(&mut self, follower: &Name) -> Result<Option<NoteLine>, ArchiveError> {
+impl<R: AsyncBufRead + Unpin> NotesOfFile<'_, R> {
+    async fn next_of(&mut self, follower: &Name) -> Result<Option<NoteLine>, ArchiveError> {
         if self.ahead.is_none() {
-            self.ahead = self.read()?;
+            self.ahead = self.read().await?;
         }
         Ok(self.ahead.take_if(|note| note.of == *follower))
     }
 
-    fn read(&mut self) -> Result<Option<NoteLine>, ArchiveError> {
+    async fn read(&mut self) -> Result<Option<NoteLine>, ArchiveError> {
         loop {
             let number = self.lines.number + 1;
-            let Some(text) = self.lines.next_line()? else {
+            let Some(text) = self.lines.next_line().await? else {
                 return Ok(None);
             };
             if !text.starts_with("{\"of\"") {

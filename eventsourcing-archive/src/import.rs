@@ -5,8 +5,6 @@
 //! was. Answers without an event are written before the step over them; a command that is answered
 //! twice has one answer.
 
-use std::io::{BufRead, Seek, SeekFrom};
-
 use eventsourcing_core::private::archive::{FINISHED, IMPORT, UNFINISHED, rejection};
 use eventsourcing_core::store::{
     Append, CommandId, EventStore, Expected, FollowerNotes, LogQuery, Name, NotesQuery, Position,
@@ -14,10 +12,11 @@ use eventsourcing_core::store::{
 };
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
+use tokio::io::{AsyncBufRead, AsyncSeek};
 
 use crate::follower_import::FollowerImport;
 use crate::line::{AnswerLine, Line, Lines, new_event};
-use crate::validate::{ArchiveSummary, Contents, EVENTS_PER_PROGRESS, validate};
+use crate::validate::{ArchiveSummary, Contents, EVENTS_PER_PROGRESS, rewind, validate};
 use crate::{ArchiveError, EVENTS_PER_PAGE, Progress, Stage};
 
 /// The number of answers that are written at the same time; each has a commit, and a store may let
@@ -43,11 +42,16 @@ pub struct Imported {
 /// Writes the events of an archive into `store`, which must be empty, with the answers to commands
 /// that recorded none, and puts the policies at their places.
 ///
-/// The file is read three times: to check that it is complete, before anything is written; to write
-/// the events; to place the policies. In between, the events of the store are compared with the
-/// file, one by one. No system starts on the store until the import is finished. If the import is
-/// interrupted, or if this future is dropped, run it again with the same file: it continues where
-/// it was.
+/// The file is read three times from its beginning: to check that it is complete, before anything
+/// is written; to write the events; to place the policies. So `file` must be able to seek: a pipe
+/// is first copied to a file. In between, the events of the store are compared with the file, one
+/// by one.
+///
+/// No system starts on the store until the import is finished. An import that is interrupted, by an
+/// error, by the end of the process or because this future is dropped, leaves the events up to some
+/// line of the file in the store: run it again with the same file, and it continues there. An append
+/// that was under way may still happen; the next import finds it. The place at which `file` is left
+/// is not specified.
 ///
 /// # Errors
 /// - [`ArchiveError::Line`]: the file is damaged or incomplete. Nothing was written, unless an
@@ -56,22 +60,23 @@ pub struct Imported {
 ///   written.
 /// - [`ArchiveError::Different`], [`ArchiveError::File`], [`ArchiveError::Store`]: the import is
 ///   not finished.
-pub async fn import<R: BufRead + Seek + Send>(
-    store: &dyn EventStore,
-    file: &mut R,
+pub async fn import(
+    store: impl EventStore,
+    mut file: impl AsyncBufRead + AsyncSeek + Unpin + Send,
     mut progress: impl FnMut(Progress) + Send,
 ) -> Result<Imported, ArchiveError> {
-    let summary = validate(file, &mut progress)?;
+    let store: &dyn EventStore = &store;
+    let summary = validate(&mut file, &mut progress).await?;
     let mut import = Import::begin(store, &summary).await?;
-    let mut lines = Lines::new(&mut *file);
+    let mut lines = Lines::new(&mut file);
     let events_before = import
         .write_events(&mut lines, summary.events, &mut progress)
         .await?;
     import.write_answers(&mut lines, &summary).await?;
-    rewind(file)?;
+    rewind(&mut file).await?;
     let mut follower_import = FollowerImport::new(store, &summary.followers).await?;
     compare(store, &summary, &mut follower_import, &mut progress).await?;
-    follower_import.write(file).await?;
+    follower_import.write(&mut file).await?;
     import.finish(&summary).await?;
     let followers = summary
         .followers
@@ -84,12 +89,6 @@ pub async fn import<R: BufRead + Seek + Send>(
         events_before,
         followers,
     })
-}
-
-fn rewind(file: &mut impl Seek) -> Result<(), ArchiveError> {
-    file.seek(SeekFrom::Start(0))
-        .map(drop)
-        .map_err(ArchiveError::File)
 }
 
 /// The progress of an import, as the store knows it.
@@ -215,7 +214,7 @@ impl<'a> Import<'a> {
     }
 
     /// Writes the events that are missing in the store, and returns how many were there before.
-    async fn write_events<R: BufRead>(
+    async fn write_events<R: AsyncBufRead + Unpin>(
         &mut self,
         lines: &mut Lines<R>,
         of: u64,
@@ -225,12 +224,12 @@ impl<'a> Import<'a> {
         // after all events and must not count.
         let before = self.line.saturating_sub(1).min(of);
         for _ in 0..=before {
-            lines.next_line()?;
+            lines.next_line().await?;
         }
         let mut group = Group::default();
         let mut events = before;
         while events < of {
-            let Line::Event(event, command) = lines.parsed(Line::parse)? else {
+            let Line::Event(event, command) = lines.parsed(Line::parse).await? else {
                 break;
             };
             if !group.takes(&event) {
@@ -253,20 +252,20 @@ impl<'a> Import<'a> {
     /// Writes the answers that are missing in the store. Each is an append of its own, and the step
     /// over them follows them: after an interruption their command ids make the store return them
     /// instead of writing them again.
-    async fn write_answers<R: BufRead>(
+    async fn write_answers<R: AsyncBufRead + Unpin>(
         &mut self,
         lines: &mut Lines<R>,
         summary: &ArchiveSummary,
     ) -> Result<(), ArchiveError> {
         let mut left = summary.answers;
         while lines.number < self.line {
-            lines.next_line()?;
+            lines.next_line().await?;
             left = left.saturating_sub(1);
         }
         while left > 0 {
             let mut answers = Vec::with_capacity(ANSWERS_AT_ONCE);
             while left > 0 && answers.len() < ANSWERS_AT_ONCE {
-                let Line::Answer(answer) = lines.parsed(Line::parse)? else {
+                let Line::Answer(answer) = lines.parsed(Line::parse).await? else {
                     break;
                 };
                 answers.push(self.write_answer(answer));

@@ -46,6 +46,7 @@ mod follower_import;
 mod import;
 mod line;
 mod validate;
+mod writer;
 
 pub use error::ArchiveError;
 pub use export::{Exported, export};

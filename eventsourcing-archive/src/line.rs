@@ -1,7 +1,5 @@
 //! The lines of an archive. An event becomes a line and an event again without losing a byte.
 
-use std::io::{self, BufRead, Read as _};
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use eventsourcing_core::store::{
@@ -12,6 +10,8 @@ use eventsourcing_core::{Codec, EventRef};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _};
+use tokio::task::coop::consume_budget;
 use uuid::Uuid;
 
 use crate::ArchiveError;
@@ -294,7 +294,7 @@ pub(crate) struct Lines<R> {
     pub(crate) number: u64,
 }
 
-impl<R: BufRead> Lines<R> {
+impl<R: AsyncBufRead + Unpin> Lines<R> {
     pub(crate) fn new(file: R) -> Self {
         Self {
             file,
@@ -304,13 +304,14 @@ impl<R: BufRead> Lines<R> {
     }
 
     /// Returns the next line, with its line break; `None` at the end of the file.
-    pub(crate) fn next_line(&mut self) -> Result<Option<&str>, ArchiveError> {
+    pub(crate) async fn next_line(&mut self) -> Result<Option<&str>, ArchiveError> {
+        // A file in memory is always ready and would keep the thread from all other tasks.
+        consume_budget().await;
         self.buffer.clear();
-        let read = self
-            .file
-            .by_ref()
+        let read = (&mut self.file)
             .take(LINE_BYTES_MAX)
-            .read_until(b'\n', &mut self.buffer);
+            .read_until(b'\n', &mut self.buffer)
+            .await;
         if read.map_err(ArchiveError::File)? == 0 {
             return Ok(None);
         }
@@ -325,11 +326,11 @@ impl<R: BufRead> Lines<R> {
     }
 
     /// Reads the next line, which must be there, by `parse`.
-    pub(crate) fn parsed<T>(
+    pub(crate) async fn parsed<T>(
         &mut self,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Result<T, ArchiveError> {
-        let Some(text) = self.next_line()? else {
+        let Some(text) = self.next_line().await? else {
             return Err(ArchiveError::line(
                 self.number + 1,
                 "the file is cut off: its end is missing",
@@ -337,9 +338,4 @@ impl<R: BufRead> Lines<R> {
         };
         parse(text.trim_end()).map_err(|reason| ArchiveError::line(self.number, reason))
     }
-}
-
-pub(crate) fn write_line(out: &mut dyn io::Write, line: &impl Serialize) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, line)?;
-    out.write_all(b"\n")
 }

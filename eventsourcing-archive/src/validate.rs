@@ -1,12 +1,11 @@
 //! Checks that an archive is complete, from its first to its last line, before anything is written.
 
-use std::io::{BufRead, Seek, SeekFrom};
-
 use eventsourcing_core::store::{Position, ReceiptKind, StoredEvent};
 use sha2::{Digest as _, Sha256};
+use tokio::io::{AsyncBufRead, AsyncSeek, AsyncSeekExt as _};
 
-use crate::export::hex;
 use crate::line::{AnswerLine, End, FollowerLine, Header, Line, Lines, event_line};
+use crate::writer::hex;
 use crate::{ArchiveError, Progress, Stage};
 
 /// The number of events between two progress reports.
@@ -24,18 +23,23 @@ pub(crate) struct ArchiveSummary {
     pub(crate) contents: Contents,
 }
 
-/// Reads and checks the whole file, and rewinds it to its beginning.
-pub(crate) fn validate<R: BufRead + Seek>(
+/// Reads and checks the whole file from its beginning, and rewinds it.
+pub(crate) async fn validate<R: AsyncBufRead + AsyncSeek + Unpin>(
     file: &mut R,
     progress: &mut impl FnMut(Progress),
 ) -> Result<ArchiveSummary, ArchiveError> {
+    rewind(file).await?;
     let mut lines = Lines::new(&mut *file);
-    let (header, text) = lines.parsed(|text| Ok((Header::parse(text)?, format!("{text}\n"))))?;
+    let (header, text) = lines
+        .parsed(|text| Ok((Header::parse(text)?, format!("{text}\n"))))
+        .await?;
     let mut validator = Validator::default();
     let mut hash = Sha256::new_with_prefix(text);
 
     let end = loop {
-        let (line, text) = lines.parsed(|text| Ok((Line::parse(text)?, format!("{text}\n"))))?;
+        let (line, text) = lines
+            .parsed(|text| Ok((Line::parse(text)?, format!("{text}\n"))))
+            .await?;
         if let Line::End(end) = line {
             break end;
         }
@@ -58,13 +62,13 @@ pub(crate) fn validate<R: BufRead + Seek>(
     if let Some(reason) = validator.fault(&header, &end, &sha256) {
         return Err(ArchiveError::line(number, reason));
     }
-    if lines.next_line()?.is_some() {
+    if lines.next_line().await?.is_some() {
         return Err(ArchiveError::line(
             number + 1,
             "the archive has ended with the line before",
         ));
     }
-    file.seek(SeekFrom::Start(0)).map_err(ArchiveError::File)?;
+    rewind(file).await?;
     let Validator {
         contents,
         answers,
@@ -78,6 +82,10 @@ pub(crate) fn validate<R: BufRead + Seek>(
         sha256,
         contents,
     })
+}
+
+pub(crate) async fn rewind(file: &mut (impl AsyncSeek + Unpin)) -> Result<(), ArchiveError> {
+    file.rewind().await.map(drop).map_err(ArchiveError::File)
 }
 
 /// The contents of the lines that were read so far.

@@ -1,9 +1,7 @@
 //! Exports the whole bank to a file, and imports it again.
 
-use std::fs::File;
-use std::io::{BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
 
 use bank_example::application::summaries::Listing;
 use bank_example::domain::ZERO;
@@ -15,6 +13,8 @@ use eventsourcing::store::EventStore;
 use eventsourcing::{OnFailure, Runner, RunningSystem};
 use indicatif::ProgressBar;
 use serde_json::json;
+use tokio::fs::{self, File};
+use tokio::io::BufReader;
 
 use super::commands::ledger;
 use super::failure::{Failure, one_line};
@@ -25,19 +25,19 @@ use super::{NOTHING_DONE, console, opened, progress, stopped, verify};
 /// The file name that stands for standard output.
 const STDOUT: &str = "-";
 const NO_WHOLE_ARCHIVE: &str = "the output is not a whole archive";
-/// The time that an export has to end while its reader does not read.
-const STANDSTILL_TIME_MAX: Duration = Duration::from_secs(1);
+/// The number of bytes of an archive that are read at once: each read costs a turn of another thread.
+const BYTES_PER_READ: usize = 1024 * 1024;
 
 pub(super) async fn export(store: &str, file: &Path, stop: &Stop) -> Result<Output, Failure> {
     let store = opened(stop, stores::open_existing(store)).await?.store();
     let bar = progress::bar("");
     let outcome = match file.as_os_str() == STDOUT {
         true => {
-            stop.or(export_to_stdout(&*store, &bar, stop), NO_WHOLE_ARCHIVE)
+            stop.or(export_to_stdout(store, &bar), NO_WHOLE_ARCHIVE)
                 .await
         }
         false => {
-            stop.or(export_file(&*store, file, &bar), "no archive was written")
+            stop.or(export_file(store, file, &bar), "no archive was written")
                 .await
         }
     };
@@ -62,15 +62,12 @@ pub(super) async fn export(store: &str, file: &Path, stop: &Stop) -> Result<Outp
 
 /// Exports to standard output. An archive that is cut off is useless, so a reader that goes away is an error here.
 async fn export_to_stdout(
-    store: &dyn EventStore,
+    store: Arc<dyn EventStore>,
     bar: &ProgressBar,
-    stop: &Stop,
 ) -> Result<Exported, Failure> {
-    // The export may be blocked in the middle of a write, where it does not notice a signal.
-    stop.must_end_within(STANDSTILL_TIME_MAX, NO_WHOLE_ARCHIVE);
-    let mut out = BufWriter::new(std::io::stdout());
+    let out = tokio::io::stdout();
     let exported =
-        archive::export::<EventSourcedBank>(store, &mut out, |progress| draw(bar, progress)).await;
+        archive::export::<EventSourcedBank>(store, out, |progress| draw(bar, progress)).await;
     exported.map_err(|error| match error {
         ArchiveError::File(error) => Failure::unwritten(&error),
         error => failed(error),
@@ -79,11 +76,11 @@ async fn export_to_stdout(
 
 /// Exports to a file, which gets its name when it is complete.
 async fn export_file(
-    store: &dyn EventStore,
+    store: Arc<dyn EventStore>,
     file: &Path,
     bar: &ProgressBar,
 ) -> Result<Exported, Failure> {
-    if file.exists() {
+    if matches!(fs::try_exists(file).await, Ok(true)) {
         return Err(Failure::Usage(format!(
             "{} exists; choose another name",
             file.display()
@@ -92,37 +89,27 @@ async fn export_file(
     let partial = PathBuf::from(format!("{}.partial", file.display()));
     let cannot_write =
         |error| Failure::Usage(format!("{} cannot be written: {error}", partial.display()));
-    let mut out = BufWriter::new(File::create(&partial).map_err(cannot_write)?);
-    let exported = export_into(store, &mut out, bar).await?;
-    out.get_ref()
-        .sync_all()
-        .and_then(|()| std::fs::rename(&partial, file))
-        .map_err(cannot_write)?;
+    let mut out = File::create(&partial).await.map_err(cannot_write)?;
+    let exported =
+        archive::export::<EventSourcedBank>(store, &mut out, |progress| draw(bar, progress))
+            .await
+            .map_err(failed)?;
+    out.sync_all().await.map_err(cannot_write)?;
+    fs::rename(&partial, file).await.map_err(cannot_write)?;
     Ok(exported)
 }
 
-async fn export_into(
-    store: &dyn EventStore,
-    out: &mut (dyn Write + Send),
-    bar: &ProgressBar,
-) -> Result<Exported, Failure> {
-    archive::export::<EventSourcedBank>(store, out, |progress| draw(bar, progress))
-        .await
-        .map_err(failed)
-}
-
 pub(super) async fn import(store: &str, file: &Path, stop: &Stop) -> Result<Output, Failure> {
-    let opened = File::open(file);
+    let opened = File::open(file).await;
     let opened = opened
         .map_err(|error| Failure::Usage(format!("{} cannot be read: {error}", file.display())))?;
     let bar = progress::bar("");
     let again = "run the import again with the same file: it continues where it stopped";
     let filled = stop.or(stores::open_to_fill(store), NOTHING_DONE).await??;
-    let mut lines = BufReader::new(opened);
-    let importing = archive::import(&*filled, &mut lines, |progress| draw(&bar, progress));
+    let lines = BufReader::with_capacity(BYTES_PER_READ, opened);
+    let importing = archive::import(filled, lines, |progress| draw(&bar, progress));
     let imported = stop.or(importing, again).await;
     bar.finish_and_clear();
-    drop(filled);
     let done = match imported? {
         Ok(Imported {
             events,

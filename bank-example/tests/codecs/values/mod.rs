@@ -109,10 +109,10 @@ async fn check(
         }
     }
     expected.check_all(&system).await;
-    let archive = paths::export(&*stores.store()).await;
+    let archive = paths::export(stores.store()).await;
     system.stop().await.expect("it stops");
     let other = MemoryStore::new();
-    paths::import(&other, archive).await;
+    paths::import(other.clone(), archive).await;
     let other = Stores::from(other);
     // The codec that reads is not the one that wrote.
     let system = start(&other, (encoding + 1) % ENCODINGS).await;

@@ -365,7 +365,7 @@ impl Expected {
     }
 }
 
-pub(super) async fn export(store: &dyn EventStore) -> Vec<u8> {
+pub(super) async fn export(store: impl EventStore) -> Vec<u8> {
     let mut archive = Vec::new();
     archive::export::<Warehouse>(store, &mut archive, |_| {})
         .await
@@ -373,8 +373,8 @@ pub(super) async fn export(store: &dyn EventStore) -> Vec<u8> {
     archive
 }
 
-pub(super) async fn import(store: &dyn EventStore, archive: Vec<u8>) {
-    archive::import(store, &mut Cursor::new(archive), |_| {})
+pub(super) async fn import(store: impl EventStore, archive: Vec<u8>) {
+    archive::import(store, Cursor::new(archive), |_| {})
         .await
         .expect("it is imported");
 }

@@ -242,9 +242,9 @@ async fn a_log_moves_to_another_store() -> Tested {
     let jar = fill(&pantry).await?;
     pantry.stop().await?;
     let mut archive = Vec::new();
-    es::archive::export::<Pantry>(&old.store(), &mut archive, |_| {}).await?;
+    es::archive::export::<Pantry>(old.store(), &mut archive, |_| {}).await?;
     let new = es::store::open("memory:").await?;
-    es::archive::import(&new.store(), &mut Cursor::new(archive), |_| {}).await?;
+    es::archive::import(new.store(), Cursor::new(archive), |_| {}).await?;
     assert_eq!(
         Application::new("jars", new.store()).load(jar).await?.beans,
         2

@@ -1,10 +1,12 @@
 //! Exports of a log to a file and imports of the file: every byte arrives at its place, and no import is half done.
 #![allow(clippy::unwrap_used)]
 
-#[path = "../../eventsourcing-core/tests/domain/mod.rs"]
+#[path = "../../../eventsourcing-core/tests/domain/mod.rs"]
 mod domain;
+mod streams;
 
 use std::io::Cursor;
+use std::sync::Arc;
 
 use domain::{FAILS_ON, Jar, JarEvent, NotEnough, Pantry, shelf};
 use eventsourcing_archive::{ArchiveError, Exported, Imported, Stage, export, import};
@@ -20,14 +22,19 @@ use eventsourcing_testing::{Fault, FaultyStore, Operation, Seed};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-async fn exported(store: &dyn EventStore) -> (Vec<u8>, Exported) {
+async fn exported(store: &(impl EventStore + Clone)) -> (Vec<u8>, Exported) {
     let mut file = Vec::new();
-    let exported = export::<Pantry>(store, &mut file, |_| {}).await.unwrap();
+    let exported = export::<Pantry>(store.clone(), &mut file, |_| {})
+        .await
+        .unwrap();
     (file, exported)
 }
 
-async fn imported(store: &dyn EventStore, file: &[u8]) -> Result<Imported, ArchiveError> {
-    import(store, &mut Cursor::new(file), |_| {}).await
+async fn imported(
+    store: &(impl EventStore + Clone),
+    file: &[u8],
+) -> Result<Imported, ArchiveError> {
+    import(store.clone(), Cursor::new(file), |_| {}).await
 }
 
 async fn log(store: &dyn EventStore) -> Vec<StoredEvent> {
@@ -287,7 +294,7 @@ async fn an_import_that_stops_anywhere_goes_on_and_nothing_starts_meanwhile() {
     let store = MemoryStore::new();
     used_pantry(&store, 3).await;
     let (file, _) = exported(&store).await;
-    let counting = FaultyStore::new(MemoryStore::new());
+    let counting = Arc::new(FaultyStore::new(MemoryStore::new()));
     imported(&counting, &file).await.unwrap();
     let appends = counting.calls(Operation::Append);
     assert!(appends > 50, "{appends}");
@@ -299,7 +306,7 @@ async fn an_import_that_stops_anywhere_goes_on_and_nothing_starts_meanwhile() {
         };
         let other = MemoryStore::new();
         let faulty = FaultyStore::new(other.clone()).with_fault(Operation::Append, nth, fault);
-        let error = imported(&faulty, &file).await.unwrap_err();
+        let error = imported(&Arc::new(faulty), &file).await.unwrap_err();
         assert!(
             matches!(error, ArchiveError::Store(StoreError::Unavailable { .. })),
             "{error}"
@@ -348,7 +355,7 @@ async fn only_an_empty_store_is_filled_and_only_once() {
 
     let faulty =
         FaultyStore::new(half.clone()).with_fault(Operation::Append, 5, Fault::Unavailable);
-    imported(&faulty, &file).await.unwrap_err();
+    imported(&Arc::new(faulty), &file).await.unwrap_err();
     let (other_file, _) = exported(&another).await;
     let error = imported(&half, &other_file).await.unwrap_err().to_string();
     assert!(
@@ -803,10 +810,10 @@ async fn it_says_how_far_it_is() {
     let mut file = Vec::new();
     let mut told = Vec::new();
 
-    export::<Pantry>(&store, &mut file, |progress| told.push(progress))
+    export::<Pantry>(store, &mut file, |progress| told.push(progress))
         .await
         .unwrap();
-    import(&MemoryStore::new(), &mut Cursor::new(file), |progress| {
+    import(MemoryStore::new(), Cursor::new(file), |progress| {
         told.push(progress);
     })
     .await
