@@ -3,11 +3,11 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use eventsourcing_core::{Clock, IdSource};
 use jiff::Timestamp;
 use uuid::{Builder, Uuid};
 
 use super::Seed;
-use eventsourcing_core::{Clock, IdSource};
 
 /// A clock that stands still until a test moves it. Clones are the same clock.
 ///

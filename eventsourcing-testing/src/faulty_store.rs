@@ -6,8 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-
-use super::Seed;
 use eventsourcing_core::sql::Database;
 use eventsourcing_core::store::{
     Acknowledged, Append, Appended, CommandId, Epoch, EventStore, FollowerNotes, FollowerPosition,
@@ -15,6 +13,8 @@ use eventsourcing_core::store::{
     LogChecksumsQuery, LogHolder, LogId, LogPage, LogQuery, LogSlice, Name, NotesQuery, Position,
     Receipt, StoreError, StoredEvent, StreamId, StreamQuery, Version, VisibleLog, Written,
 };
+
+use super::Seed;
 
 /// The poll interval of waits on a log that is held back.
 const LOOK_INTERVAL: Duration = Duration::from_millis(1);

@@ -9,10 +9,6 @@ use std::error::Error;
 use std::fmt::{Debug, Display};
 use std::marker::PhantomData;
 
-use jiff::Timestamp;
-use serde::de::DeserializeOwned;
-use uuid::Uuid;
-
 use eventsourcing_core::private::testing::{Consequences, DetachedWork, Timer, TimerType};
 use eventsourcing_core::store::{
     EventStore, MemoryStore, NewEvent, Position, StoredEvent, StreamId, StreamQuery, Version,
@@ -21,6 +17,9 @@ use eventsourcing_core::{
     Aggregate, Application, Codec, DecodedEvents, Event, Id, IntoEvents, Metadata, Policy,
     RecordedEvent, Root, Timers,
 };
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
 
 /// Starts a test of an aggregate. Every aggregate implements this trait; import it to use it.
 ///

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::Seed;
 use eventsourcing_core::store::{
     Appended, EventStore, Expected, Position, StoreError, StoredEvent, StreamId, Version,
 };
@@ -17,6 +16,7 @@ use super::builders::{
     FOLLOWER, append, append_to, event, numbered_events, other_stream, snapshot, step_from, stream,
 };
 use super::concurrency::{Start, open_many, race};
+use crate::Seed;
 
 /// P1: The events of an append read back in order, with versions that continue the stream and positions that grow.
 pub async fn events_read_back_in_order_with_growing_versions_and_positions<F: Fixture>(

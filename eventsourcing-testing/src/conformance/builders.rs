@@ -1,12 +1,11 @@
 //! Builds the streams, events, snapshots and steps that the promises are tested with.
 
-use jiff::Timestamp;
-use uuid::Uuid;
-
 use eventsourcing_core::store::{
     Append, CodecId, Expected, Fingerprint, LogId, Name, NewEvent, NewSnapshot, Position, StreamId,
     Tracking, Version,
 };
+use jiff::Timestamp;
+use uuid::Uuid;
 
 pub(super) const CATEGORY: Name = Name::from_static("Account");
 pub(super) const OTHER_CATEGORY: Name = Name::from_static("Transfer");

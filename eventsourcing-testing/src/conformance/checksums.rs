@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use uuid::Uuid;
-
 use eventsourcing_core::store::{
     EventHash, EventStore, Expected, Filter, LogChecksum, LogChecksumsQuery, LogSlice, Name,
     NewEvent, Position, StoredEvent, StreamId, Version,
 };
+use uuid::Uuid;
 
 use super::Fixture;
 use super::assertions::log_of;

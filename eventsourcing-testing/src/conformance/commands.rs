@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::Seed;
 use eventsourcing_core::store::{Appended, CommandId, EventStore, Expected, Position, Version};
 
 use super::Fixture;
@@ -14,6 +13,7 @@ use super::builders::{
     FOLLOWER, append, append_to, event, numbered_events, other_stream, snapshot, step_from, stream,
 };
 use super::concurrency::{Start, drop_midway, open_many, race, within};
+use crate::Seed;
 
 /// P6: A command id seen before returns the first receipt and writes nothing — in the same process and in another.
 pub async fn repeated_command_returns_the_first_receipt_and_writes_nothing<F: Fixture>(

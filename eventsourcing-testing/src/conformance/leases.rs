@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
-
 use eventsourcing_core::store::{
     EventStore, HolderId, Lease, LeaseHolder, LeaseRequest, LeaseToken, LogId, Name, Position,
     StoreError,
 };
+use tokio::time::sleep;
 
 use super::Fixture;
 use super::assertions::{Picture, assert_invalid, stream_of};

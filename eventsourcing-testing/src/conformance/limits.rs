@@ -1,12 +1,11 @@
 //! P8: every byte is stored and returned up to the limits, and nothing beyond them is accepted.
 
-use jiff::Timestamp;
-use uuid::Uuid;
-
 use eventsourcing_core::store::{
     Append, CodecId, EVENTS_PER_APPEND_MAX, EventStore, Expected, LogQuery, METADATA_BYTES_MAX,
     Name, NewEvent, NewSnapshot, PAYLOAD_BYTES_MAX, Position, StoredEvent, StreamId,
 };
+use jiff::Timestamp;
+use uuid::Uuid;
 
 use super::Fixture;
 use super::assertions::{

@@ -5,13 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::watch;
-use tokio::time::sleep;
-
-use crate::Seed;
 use eventsourcing_core::store::{
     CommandId, EventStore, Expected, Filter, LogQuery, Position, StoredEvent, StreamId,
 };
+use tokio::sync::watch;
+use tokio::time::sleep;
 
 use super::Fixture;
 use super::assertions::{
@@ -23,6 +21,7 @@ use super::builders::{
 };
 use super::concurrency::{drop_midway, finished, open_many};
 use super::writer::{Writer, be_refused_in_every_way};
+use crate::Seed;
 
 /// P15: Pages come in position order; following each page's ceiling visits every event once.
 pub async fn following_ceilings_visits_every_event_once_in_order<F: Fixture>(fixture: &F) {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::Seed;
 use eventsourcing_core::store::{
     CommandId, EventStore, Expected, FollowerNotes, HolderId, LeaseRequest, LeaseToken, LogId,
     NOTE_BYTES_MAX, NOTE_KEY_BYTES_MAX, Name, NotesQuery, Position, Revision, StoreError, Tracking,
@@ -15,6 +14,7 @@ use super::assertions::{
 };
 use super::builders::{FOLLOWER, append, append_to, other_stream, snapshot, step_from, stream};
 use super::concurrency::{Start, finished, open_many, race};
+use crate::Seed;
 
 async fn make(store: &impl EventStore, step: Tracking) {
     store

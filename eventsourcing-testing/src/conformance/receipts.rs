@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::Seed;
 use eventsourcing_core::store::{
     Append, Appended, CommandId, EventStore, Expected, Position, Receipt, ReceiptKind, StreamId,
     Version,
@@ -14,6 +13,7 @@ use super::assertions::{
 use super::builders::{FOLLOWER, append, append_to, event, snapshot, step_from, stream};
 use super::concurrency::{Start, open_many, race};
 use super::{DurableFixture, Fixture};
+use crate::Seed;
 
 /// Returns appends without events that answer commands, each with the kind of its receipt.
 fn answers_without_events(

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::Seed;
 use eventsourcing_core::store::{
     Append, Appended, COMMANDS_PER_APPEND_MAX, CommandId, EventStore, Expected, Position, Receipt,
     ReceiptKind, SharedAnswer, SharedCommand, StoreError, StreamId, Version,
@@ -16,6 +15,7 @@ use super::builders::{
 };
 use super::concurrency::{Start, open_many, race};
 use super::{DurableFixture, Fixture};
+use crate::Seed;
 
 fn shared(answer: SharedAnswer) -> SharedCommand {
     let id = CommandId::new();

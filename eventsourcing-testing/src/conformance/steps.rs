@@ -1,6 +1,5 @@
 //! P38 and P39: steps name the cut of a restored log they rely on, and the last event that the follower has seen.
 
-use crate::Seed;
 use eventsourcing_core::store::{
     Cut, EventIdentity, EventRef, EventStore, LogId, Name, Position, StoreError, Tracking,
 };
@@ -9,6 +8,7 @@ use super::Fixture;
 use super::assertions::{Picture, assert_invalid, notebook_of, stream_of};
 use super::builders::{FOLLOWER, append, append_to, step_from, stream};
 use super::concurrency::{Start, open_many, race};
+use crate::Seed;
 
 async fn make(store: &impl EventStore, step: Tracking) {
     store

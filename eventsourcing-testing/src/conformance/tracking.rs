@@ -1,6 +1,5 @@
 //! P20 to P22 and P40: the positions of followers, steps that happen once, and the list of followers.
 
-use crate::Seed;
 use eventsourcing_core::store::{
     Cut, EventStore, Expected, FollowerPosition, FollowersQuery, LogId, LogQuery, Name, NotesQuery,
     Position, Revision, StoreError, StreamId, Tracking,
@@ -14,6 +13,7 @@ use super::builders::{
     FOLLOWER, append, append_to, event, numbered_events, other_stream, snapshot, step_from, stream,
 };
 use super::concurrency::{Start, race};
+use crate::Seed;
 
 /// P20: Tracking is written with the append that carries it, or neither is.
 pub async fn tracking_is_written_with_its_append_or_not_at_all<F: Fixture>(fixture: &F) {

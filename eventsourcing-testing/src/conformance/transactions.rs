@@ -4,15 +4,13 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
-
-use crate::Seed;
 use eventsourcing_core::sql::{Database, SqlError, TRANSACTION_IDLE_MAX, Transaction};
 use eventsourcing_core::store::{
     EventStore, FollowerNotes, HolderId, Lease, LeaseRequest, LeaseToken, Name, Position, Revision,
     StoreError, Tracking,
 };
 use eventsourcing_core::values;
+use tokio::time::{sleep, timeout};
 
 use super::Fixture;
 use super::assertions::{
@@ -21,6 +19,7 @@ use super::assertions::{
 };
 use super::builders::{FOLLOWER, append, append_to, step_from, stream};
 use super::concurrency::{Start, drop_midway, finished, open_many, race, within};
+use crate::Seed;
 
 /// A time longer than that of any query that waits for no lock.
 const SOON: Duration = Duration::from_millis(500);

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
-
 use eventsourcing_core::store::{
     CommandId, EventStore, Expected, NewEvent, StoreError, StreamId, Version,
 };
+use tokio::time::sleep;
 
 use super::Fixture;
 use super::assertions::{assert_conflict, assert_invalid, assert_tracking_conflict, version_of};

@@ -2,10 +2,6 @@
 
 use std::error::Error;
 
-use serde_json::Value;
-
-use super::sample::stored;
-use super::view::{Printer, View, is_same, sorted};
 use eventsourcing_core::private::testing::{
     LoadError, check_read_back, encode_pending, encode_snapshot, encode_unread, fold_loaded,
 };
@@ -13,6 +9,10 @@ use eventsourcing_core::store::{
     Loaded, LoadedEvent, Name, NewEvent, Position, StoredEvent, StoredSnapshot, Version,
 };
 use eventsourcing_core::{Aggregate, Codec, CodecError, Event, Id, Root};
+use serde_json::Value;
+
+use super::sample::stored;
+use super::view::{Printer, View, is_same, sorted};
 
 /// A history that was recorded, encoded as it would be stored.
 pub(super) struct Recording {

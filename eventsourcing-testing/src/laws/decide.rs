@@ -3,11 +3,11 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use eventsourcing_core::{Aggregate, IntoEvents};
 use serde::de::DeserializeOwned;
 
 use super::generator::learned_shapes::LearnedShapes;
 use super::generator::{Numbers, Place};
-use eventsourcing_core::{Aggregate, IntoEvents};
 
 /// A decision of an aggregate: `Account::credit`, or a closure such as `|account: &Account, amount: Money| …`, with at most
 /// three more parameters. Their types are any that serde can read; the laws generate the values. A decision returns the same

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use eventsourcing_core::{Aggregate, Event};
+
 use super::generator::learned_shapes::LearnedShapes;
 use super::generator::{Generator, Mismatch, Numbers, Place};
 use super::panics::catching;
 use crate::Seed;
-use eventsourcing_core::{Aggregate, Event};
 
 /// A source of events of every type of an aggregate.
 pub(super) struct Events<A: Aggregate> {

@@ -1,12 +1,13 @@
 //! [`History`]: a random sequence of events of an aggregate that its fold accepts, made from the steps of a search.
 
+use eventsourcing_core::private::testing::encode_unread;
+use eventsourcing_core::{Aggregate, Event};
+
 use super::decide::Decision;
 use super::events::Events;
 use super::panics::catching;
 use super::search::Step;
 use super::view::{Printer, View};
-use eventsourcing_core::private::testing::encode_unread;
-use eventsourcing_core::{Aggregate, Event};
 
 /// The events of an aggregate, and the fault that ended them.
 pub(super) struct History<A: Aggregate> {

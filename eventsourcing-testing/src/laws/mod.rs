@@ -36,10 +36,11 @@ use std::fmt;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use eventsourcing_core::Aggregate;
+
 use super::Seed;
 use checks::Recording;
 use events::Events;
-use eventsourcing_core::Aggregate;
 use history::{History, World, lines};
 use panics::catching;
 use search::search;

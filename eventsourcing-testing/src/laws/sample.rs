@@ -1,11 +1,10 @@
 //! [`Sample`]: an event that an earlier release has stored.
 
+use eventsourcing_core::Codec;
+use eventsourcing_core::store::{Name, Position, StoredEvent, StreamId, Version};
 use jiff::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;
-
-use eventsourcing_core::Codec;
-use eventsourcing_core::store::{Name, Position, StoredEvent, StreamId, Version};
 
 /// An event that an earlier release has stored: its stored name, the version of its payload, and the payload.
 ///

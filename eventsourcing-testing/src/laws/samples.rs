@@ -1,9 +1,10 @@
 //! The law of samples: each earlier version of an event that can still be read has a sample, and every sample can be read.
 
+use eventsourcing_core::{Aggregate, Event, LegacyEvent};
+
 use super::checks::read_twice;
 use super::panics::catching;
 use super::{Broken, Sample, broken};
-use eventsourcing_core::{Aggregate, Event, LegacyEvent};
 
 /// An earlier version of an event, which the program reads and does not write any more.
 struct Version<'a> {

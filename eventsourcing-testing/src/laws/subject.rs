@@ -4,8 +4,9 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use super::Laws;
 use eventsourcing_core::Aggregate;
+
+use super::Laws;
 
 /// The aggregate under test. The inherent method of a type with `Debug` takes precedence over that of [`AnySubject`].
 #[derive(Debug)]

@@ -1,9 +1,8 @@
 //! [`View`]: the visible contents of a state, as JSON and as `Debug` prints it, to compare two states.
 
-use serde_json::Value;
-
 use eventsourcing_core::private::testing::decode_state;
 use eventsourcing_core::{Aggregate, Codec};
+use serde_json::Value;
 
 /// Prints a state with all its fields, also those that serde skips.
 pub(super) type Printer<A> = fn(&A) -> String;

@@ -2,6 +2,11 @@
 
 use std::fmt::Debug;
 
+use eventsourcing_core::store::{
+    Append, Appended, CodecId, CommandId, Commands, EventStore, Expected, Filter, Fingerprint,
+    Load, LogId, LogQuery, Name, NewEvent, NewSnapshot, NotesQuery, Position, Revision,
+    SharedAnswer, SharedCommand, StoreError, StreamId, StreamQuery, Tracking, Version,
+};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -10,11 +15,6 @@ use super::action::{
 };
 use super::plain_store::{PlainStore, Refusal, Verdict};
 use crate::conformance::Fixture;
-use eventsourcing_core::store::{
-    Append, Appended, CodecId, CommandId, Commands, EventStore, Expected, Filter, Fingerprint,
-    Load, LogId, LogQuery, Name, NewEvent, NewSnapshot, NotesQuery, Position, Revision,
-    SharedAnswer, SharedCommand, StoreError, StreamId, StreamQuery, Tracking, Version,
-};
 
 pub(super) struct Comparison<F: Fixture> {
     fixture: F,

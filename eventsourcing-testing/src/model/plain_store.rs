@@ -3,14 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
-
 use eventsourcing_core::store::{
     Append, Appended, CommandId, Commands, Direction, Expected, Filter, FollowerNotes, Load,
     Loaded, LoadedEvent, LogId, Name, NewSnapshot, NotesQuery, Position, Receipt, ReceiptKind,
     Revision, SharedAnswer, SharedCommand, StoredEvent, StoredSnapshot, StreamId, StreamQuery,
     Tracking, Version,
 };
+use jiff::Timestamp;
 
 #[derive(Default)]
 pub(super) struct PlainStore {

@@ -8,6 +8,11 @@ use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 
+use eventsourcing_core::private::testing::{DetachedWork, TimerType};
+use eventsourcing_core::store::{MemoryStore, Position, Version};
+use eventsourcing_core::{
+    Aggregate, Application, Event, Id, Metadata, Policy, RecordedEvent, Root, Timers,
+};
 use jiff::Timestamp;
 use tokio::runtime::{Builder, Runtime};
 use uuid::Uuid;
@@ -20,11 +25,6 @@ use super::search::{Step, any_steps, search};
 use super::texts::{KNOWN_IDS, known_id};
 use super::{Broken, Laws, broken, text};
 use crate::Seed;
-use eventsourcing_core::private::testing::{DetachedWork, TimerType};
-use eventsourcing_core::store::{MemoryStore, Position, Version};
-use eventsourcing_core::{
-    Aggregate, Application, Event, Id, Metadata, Policy, RecordedEvent, Root, Timers,
-};
 use timers::{Pending, Place, TimersOf};
 
 const LAW: &str = "an event processed twice leads to the same";

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use eventsourcing_core::private::testing::{Consequences, DetachedWork, Timer, TimerType};
+use eventsourcing_core::store::EventStore;
+use eventsourcing_core::{Aggregate, Application, Timers, UnitOfWork};
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::runtime::Runtime;
@@ -9,9 +12,6 @@ use tokio::runtime::Runtime;
 use super::PolicyLaws;
 use crate::laws::checks::with_causes;
 use crate::laws::{Broken, broken};
-use eventsourcing_core::private::testing::{Consequences, DetachedWork, Timer, TimerType};
-use eventsourcing_core::store::EventStore;
-use eventsourcing_core::{Aggregate, Application, Timers, UnitOfWork};
 
 /// The timers of a policy, with their type erased.
 pub(in crate::laws) struct TimersOf<P> {
