@@ -1,5 +1,5 @@
 //! Tests of the conformance functions about databases (P32 and P34): for each there is a database that breaks the
-//! promise, and the function must fail for it. `broken_stores` of `eventsourcing-core` does the same for the other
+//! promise, and the function must fail for it. `broken_stores` of `eventsourcing-testing` does the same for the other
 //! promises.
 
 mod flawed_database;

@@ -11,7 +11,7 @@ use eventsourcing_testing::conformance::{
     promises, reverting_promises,
 };
 
-const PAGE: &str = include_str!("../../docs/store-contract.md");
+const PAGE: &str = include_str!("../../../docs/store-contract.md");
 
 #[test]
 fn page_names_every_function_with_its_promise_and_no_other() {

@@ -61,7 +61,7 @@ fn a_panic_in_the_fold_is_found_and_the_shortest_history_shown() {
         &message,
         &[
             "Jar breaks the law that folding never panics: the last of them was folded, and the code panicked: there are as many",
-            "tests/laws/folding.rs:",
+            "tests/main/laws/folding.rs:",
             "\n  1 Filled {\"beans\":0}\n  2 Taken {\"beans\":1}\n",
             "what to do: fold it without panicking",
             "laws!(Jar, decide = [Jar::…])",
