@@ -10,7 +10,8 @@
 //! - [`laws!`]: one line tests an aggregate or a policy against the laws of event sourcing. [`laws`](mod@laws): the same by hand.
 //! - [`FaultyStore`]: a store that fails on demand. [`ManualClock`], [`SeededIds`], [`Seed`]: tests that can be repeated.
 //! - [`conformance!`] and [`conformance`](mod@conformance): the proof that a store keeps its promises.
-//!   [`model`]: a store compared with lists and linear scans.
+//!   [`model`]: a store compared with lists and linear scans. [`crash`]: the proof that a killed process loses nothing.
+//!   [`fixtures`]: small values for tests of a store.
 //!
 //! # Features
 //!
@@ -20,7 +21,9 @@
 
 mod clock;
 pub mod conformance;
+pub mod crash;
 mod faulty_store;
+pub mod fixtures;
 pub mod laws;
 pub mod model;
 mod scenario;

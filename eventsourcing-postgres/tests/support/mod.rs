@@ -18,37 +18,12 @@ use tokio::time::timeout;
 use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
+pub(crate) use eventsourcing_testing::fixtures::{append, append_to, event, one_line, stream};
 pub(crate) use place::Place;
 pub(crate) use server::Server;
 
 /// The fingerprint of every snapshot in these tests.
 pub(crate) const FINGERPRINT: Fingerprint = Fingerprint(7);
-
-pub(crate) fn stream() -> StreamId {
-    StreamId::new("account", Uuid::new_v4())
-}
-
-pub(crate) fn event(payload: impl Into<Vec<u8>>) -> NewEvent {
-    let payload = payload.into();
-    let metadata = Vec::new();
-
-    NewEvent {
-        name: "deposited".into(),
-        schema_version: 1,
-        codec: CodecId(0),
-        payload,
-        metadata,
-    }
-}
-
-/// One event for a stream of its own.
-pub(crate) fn append() -> Append {
-    append_to(&stream(), Expected::NoStream)
-}
-
-pub(crate) fn append_to(stream: &StreamId, expected: Expected) -> Append {
-    Append::new(Timestamp::UNIX_EPOCH).with_events(stream.clone(), expected, vec![event("{}")])
-}
 
 /// Returns all readable events, page by page.
 pub(crate) async fn log_of(store: &impl EventStore) -> Vec<StoredEvent> {
@@ -84,13 +59,6 @@ pub(crate) fn snapshot(stream: &StreamId, version: u64) -> NewSnapshot {
         codec: CodecId(0),
         payload: b"state".to_vec(),
     }
-}
-
-/// Returns the text of an error, which must be one readable line.
-pub(crate) fn one_line(error: &StoreError) -> String {
-    let text = error.to_string();
-    assert!(!text.contains('\n'), "more than one line: {text}");
-    text
 }
 
 /// Opens a connection that belongs to the test.

@@ -26,7 +26,7 @@ pub(super) async fn version_of(store: &impl EventStore, stream: &StreamId) -> Ve
 }
 
 /// Returns all events of the log, by following ceilings up to the head.
-pub(super) async fn log_of(store: &impl EventStore) -> Vec<StoredEvent> {
+pub(crate) async fn log_of(store: &impl EventStore) -> Vec<StoredEvent> {
     follow(store, LogQuery::after(Position::ZERO)).await
 }
 

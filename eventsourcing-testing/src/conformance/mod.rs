@@ -25,7 +25,7 @@
 //! ```
 //!
 //! Each function makes its own streams in a new place and panics when the promise is broken. The suite runs in the process of
-//! the store, so it cannot show that a killed process loses nothing: backends prove that in their own `tests/crash.rs`.
+//! the store, so it cannot show that a killed process loses nothing: see [`crash`](crate::crash).
 
 mod appending;
 mod assertions;
@@ -52,6 +52,8 @@ mod tracking;
 mod transactions;
 mod waiting;
 mod writer;
+
+pub(crate) use assertions::log_of;
 
 pub use appending::*;
 pub use catalogue::{Promise, database_promises, durable_promises, promises, reverting_promises};

@@ -2,6 +2,7 @@
 //! conformance suite, in a process of its own because stores that dawdle on purpose want the time to themselves.
 
 mod contract_page;
+mod crash;
 mod faulty_store;
 mod laws;
 mod seeds_and_clocks;
