@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use eventsourcing::postgres::PostgresOptions;
 use eventsourcing::sqlite::{SqliteOptions, SqliteStore};
-use eventsourcing::store::{Durability, EventStore, OpenOptions, StoreUrl};
+use eventsourcing::store::{Durability, FollowerStore, OpenOptions, StoreUrl};
 
 pub use eventsourcing::store::{OpenError, open, open_existing};
 
@@ -20,7 +20,7 @@ pub async fn open_sqlite(url: &str) -> Result<Option<SqliteStore>, OpenError> {
 ///
 /// Commits do not wait for the disk, which makes an import many times as fast. A crash of the machine can lose the last
 /// moments of the import; run again, the import continues from what is left.
-pub async fn open_to_fill(url: &str) -> Result<Arc<dyn EventStore>, OpenError> {
+pub async fn open_to_fill(url: &str) -> Result<Arc<dyn FollowerStore>, OpenError> {
     let options = OpenOptions::new()
         .with_sqlite(SqliteOptions::new().with_durability(Durability::Normal))
         .with_postgres(PostgresOptions::new().with_durability(Durability::Normal));

@@ -21,7 +21,9 @@ use eventsourcing::archive::{export, import};
 use eventsourcing::postgres::PostgresStore;
 use eventsourcing::sql::SqlError;
 use eventsourcing::sqlite::SqliteStore;
-use eventsourcing::store::{EventStore, LogQuery, MemoryStore, Position, StoredEvent};
+use eventsourcing::store::{
+    EventStore, FollowerStore, LogQuery, MemoryStore, Position, StoredEvent,
+};
 use eventsourcing::system::{ContentsVerification, EventPlace, Finding};
 use eventsourcing::testing::Seed;
 use eventsourcing::{
@@ -154,7 +156,7 @@ async fn database(number: u64) -> (LyingStore, Option<Place>) {
 
 /// Writes events of accounts, while no follower runs.
 async fn write(
-    store: &impl EventStore,
+    store: &impl FollowerStore,
     app: &Application,
     accounts: usize,
     events_each: usize,
@@ -329,7 +331,7 @@ async fn a_projection_that_drops_doubles_or_swaps_an_event_is_found_from_each_of
 }
 
 /// Requires that readers see what they saw before, and that the other tables are gone.
-async fn assert_comparison_left_nothing(store: &impl EventStore) {
+async fn assert_comparison_left_nothing(store: &impl FollowerStore) {
     let database = store.database().expect("a database");
     database
         .query("SELECT * FROM totals_1", &[])

@@ -452,7 +452,7 @@ async fn a_parked_timer_is_shown_retried_and_discarded() {
         bank.wait_until_caught_up()
             .await
             .expect("the followers catch up");
-        schedule_unreadable_timer(&**bank.transfers.store(), "tea").await;
+        schedule_unreadable_timer(&*bank.stores()[0], "tea").await;
         bank.accounts.open("Alice").await.expect("an account");
         bank.wait_until_caught_up()
             .await

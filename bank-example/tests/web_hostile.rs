@@ -7,7 +7,7 @@ mod support;
 
 use std::sync::Arc;
 
-use eventsourcing::store::{EventStore, LogQuery, Position};
+use eventsourcing::store::{EventStore, FollowerStore, LogQuery, Position};
 use serde_json::{Value, json};
 use support::Place;
 use support::serving::{Client, Server};
@@ -136,7 +136,7 @@ const SEARCHES: [&str; 9] = [
 /// A bank that is attacked.
 struct Target {
     client: Client,
-    store: Arc<dyn EventStore>,
+    store: Arc<dyn FollowerStore>,
     requests: usize,
 }
 

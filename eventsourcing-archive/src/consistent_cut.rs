@@ -12,7 +12,7 @@ use eventsourcing_core::private::archive::{
     Partition, TransferableFollower, partitions, transferable_followers,
 };
 use eventsourcing_core::store::{
-    EventStore, FollowerNotes, LogChecksumsQuery, Name, NotesQuery, Position, Revision,
+    FollowerNotes, FollowerStore, LogChecksumsQuery, Name, NotesQuery, Position, Revision, audit_of,
 };
 
 use crate::ArchiveError;
@@ -38,7 +38,7 @@ pub(crate) struct ConsistentCut {
 }
 
 pub(crate) async fn consistent_cut<S: System>(
-    store: &dyn EventStore,
+    store: &dyn FollowerStore,
 ) -> Result<ConsistentCut, ArchiveError> {
     let since = Instant::now();
     let mut followers = followers::<S>(store).await?;
@@ -56,7 +56,7 @@ pub(crate) async fn consistent_cut<S: System>(
         let head = store.head().await?.max(furthest);
         // The checksums also count events that readers cannot see yet, because an append that began
         // before them is still running.
-        if store
+        if audit_of(store)?
             .checksums(LogChecksumsQuery::new(head, Position::MAX))
             .await?
             .is_empty()
@@ -72,7 +72,7 @@ pub(crate) async fn consistent_cut<S: System>(
 }
 
 /// Returns the followers of the archive. Their notes are read later.
-async fn followers<S: System>(store: &dyn EventStore) -> Result<Vec<CutFollower>, ArchiveError> {
+async fn followers<S: System>(store: &dyn FollowerStore) -> Result<Vec<CutFollower>, ArchiveError> {
     let mut followers = Vec::new();
     let unread = |name, takes, partition| CutFollower {
         name,
@@ -98,7 +98,7 @@ async fn followers<S: System>(store: &dyn EventStore) -> Result<Vec<CutFollower>
 
 /// Reads the positions of the followers, with at most one note each.
 async fn places(
-    store: &dyn EventStore,
+    store: &dyn FollowerStore,
     followers: &[CutFollower],
 ) -> Result<Vec<FollowerNotes>, ArchiveError> {
     let mut places = Vec::with_capacity(followers.len());
@@ -114,7 +114,7 @@ async fn places(
 
 /// Reads the notes of the followers. Returns one that has made a step since `before`, if any has.
 async fn read_notes(
-    store: &dyn EventStore,
+    store: &dyn FollowerStore,
     followers: &mut [CutFollower],
     before: &[FollowerNotes],
 ) -> Result<Option<Name>, ArchiveError> {
@@ -129,7 +129,7 @@ async fn read_notes(
 
 /// Reads all notes of a follower; `None` if it is no longer at `revision`.
 async fn whole(
-    store: &dyn EventStore,
+    store: &dyn FollowerStore,
     name: &Name,
     revision: Revision,
 ) -> Result<Option<FollowerNotes>, ArchiveError> {

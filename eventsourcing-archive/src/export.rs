@@ -2,12 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use eventsourcing_core::private::archive::{
-    accounted, is_copied_unchanged, is_of_positions, rejection_note,
-};
+use eventsourcing_core::private::archive::{accounted, is_copied_unchanged, is_of_positions};
 use eventsourcing_core::store::{
-    CommandId, EventStore, LogChecksum, LogChecksumsQuery, LogQuery, LogSlice, Name, Position,
-    Receipt, ReceiptKind, StoreError, StoredEvent,
+    CommandId, FollowerStore, LogChecksum, LogChecksumsQuery, LogQuery, LogSlice, Name, Position,
+    Receipt, ReceiptKind, StoreError, StoredEvent, audit_of,
 };
 use eventsourcing_core::{EventRef, System};
 use tokio::io::AsyncWrite;
@@ -46,13 +44,13 @@ pub struct Exported {
 ///   system.
 /// - [`ArchiveError::File`]: `out` cannot be written. [`ArchiveError::Store`]: the store failed.
 pub async fn export<S: System>(
-    store: impl EventStore,
+    store: impl FollowerStore,
     mut out: impl AsyncWrite + Unpin + Send,
     mut progress: impl FnMut(Progress) + Send,
 ) -> Result<Exported, ArchiveError> {
-    let store: &dyn EventStore = &store;
+    let store: &dyn FollowerStore = &store;
     let ConsistentCut { head, followers } = consistent_cut::<S>(store).await?;
-    let counted = store
+    let counted = audit_of(store)?
         .checksums(LogChecksumsQuery::new(Position::ZERO, head))
         .await?;
     let of = counted.values().map(|checksums| checksums.count).sum();
@@ -100,7 +98,7 @@ pub async fn export<S: System>(
 
 /// Writes the events up to `head`, and returns their number.
 async fn write_events(
-    store: &dyn EventStore,
+    store: &dyn FollowerStore,
     head: Position,
     places: &mut [Place],
     out: &mut ArchiveWriter<'_>,
@@ -138,7 +136,7 @@ async fn write_events(
 /// Writes the answers without an event that were decided on the events up to `head`, and returns
 /// their number.
 async fn write_answers(
-    store: &dyn EventStore,
+    store: &dyn FollowerStore,
     head: Position,
     out: &mut ArchiveWriter<'_>,
 ) -> Result<u64, ArchiveError> {
@@ -146,7 +144,7 @@ async fn write_answers(
     let mut answers = 0;
 
     loop {
-        let receipts = store.receipts(after, RECEIPTS_PER_PAGE).await?;
+        let receipts = audit_of(store)?.receipts(after, RECEIPTS_PER_PAGE).await?;
         let Some(last) = receipts.last() else {
             return Ok(answers);
         };
@@ -164,7 +162,7 @@ async fn write_answers(
                 continue;
             };
             let note = match kind {
-                ReceiptKind::Rejected => rejection_note(store, answer).await?,
+                ReceiptKind::Rejected => store.rejection(answer).await?,
                 ReceiptKind::Recorded | ReceiptKind::NothingRecorded => None,
             };
             out.line(&AnswerLine {
@@ -196,7 +194,7 @@ struct Commands {
 impl Commands {
     async fn ending_at(
         &mut self,
-        store: &dyn EventStore,
+        store: &dyn FollowerStore,
         position: Position,
     ) -> Result<Option<CommandId>, ArchiveError> {
         if position > self.end {
@@ -205,12 +203,16 @@ impl Commands {
         Ok(self.by_position.get(&position).copied())
     }
 
-    async fn read(&mut self, store: &dyn EventStore, start: Position) -> Result<(), ArchiveError> {
+    async fn read(
+        &mut self,
+        store: &dyn FollowerStore,
+        start: Position,
+    ) -> Result<(), ArchiveError> {
         self.by_position.clear();
         self.end = Position::new(start.as_u64().saturating_add(POSITIONS_PER_WINDOW));
         let mut after = None;
         loop {
-            let receipts = store.receipts(after, RECEIPTS_PER_PAGE).await?;
+            let receipts = audit_of(store)?.receipts(after, RECEIPTS_PER_PAGE).await?;
             let Some(last) = receipts.last() else {
                 return Ok(());
             };

@@ -11,7 +11,7 @@ use eventsourcing_core::private::archive::{
     Partition, checksum_note, is_of_positions, is_unprocessed, moved_note, place_of, whole_follower,
 };
 use eventsourcing_core::store::{
-    Append, Cut, EventStore, LogChecksum, LogSlice, Name, NotesQuery, Position, StoreError,
+    Append, Cut, FollowerStore, LogChecksum, LogSlice, Name, NotesQuery, Position, StoreError,
     StoredEvent, StreamId, StreamQuery, Tracking, Version,
 };
 
@@ -23,7 +23,7 @@ const NOTES_PER_STEP: usize = 500;
 
 /// The policies of the archive.
 pub(crate) struct FollowerImport<'a> {
-    store: &'a dyn EventStore,
+    store: &'a dyn FollowerStore,
     followers: Vec<ImportedFollower<'a>>,
 }
 
@@ -38,7 +38,7 @@ struct ImportedFollower<'a> {
 
 impl<'a> FollowerImport<'a> {
     pub(crate) async fn new(
-        store: &'a dyn EventStore,
+        store: &'a dyn FollowerStore,
         lines: &'a [FollowerLine],
     ) -> Result<Self, ArchiveError> {
         let mut followers = Vec::new();
@@ -105,7 +105,7 @@ impl<'a> FollowerImport<'a> {
 impl ImportedFollower<'_> {
     async fn write<R: AsyncBufRead + Unpin>(
         mut self,
-        store: &dyn EventStore,
+        store: &dyn FollowerStore,
         notes: &mut NotesOfFile<'_, R>,
     ) -> Result<(), ArchiveError> {
         if let Some((count, digest)) = self.line.differs_by {
@@ -140,7 +140,7 @@ impl ImportedFollower<'_> {
     /// Translates a note: events have other positions in this store.
     async fn translate_note(
         &mut self,
-        store: &dyn EventStore,
+        store: &dyn FollowerStore,
         key: String,
         note: String,
     ) -> Result<(String, String), ArchiveError> {
@@ -161,7 +161,7 @@ impl ImportedFollower<'_> {
 
     async fn step(
         &self,
-        store: &dyn EventStore,
+        store: &dyn FollowerStore,
         notes: Vec<(String, String)>,
         is_last: bool,
     ) -> Result<(), ArchiveError> {
@@ -210,7 +210,7 @@ impl ImportedFollower<'_> {
 
 /// Returns the position of an event in this store.
 async fn position_of(
-    store: &dyn EventStore,
+    store: &dyn FollowerStore,
     stream: &StreamId,
     version: Version,
 ) -> Result<Position, ArchiveError> {

@@ -5,10 +5,11 @@
 //! was. Answers without an event are written before the step over them; a command that is answered
 //! twice has one answer.
 
-use eventsourcing_core::private::archive::{FINISHED, IMPORT, UNFINISHED, rejection};
+use eventsourcing_core::private::archive::{FINISHED, IMPORT, UNFINISHED};
 use eventsourcing_core::store::{
-    Append, CommandId, EventStore, Expected, FollowerNotes, LogQuery, Name, NotesQuery, Position,
-    ReceiptKind, Revision, StoreError, StoredEvent, StreamAppend, Tracking, Version,
+    Append, CommandId, Expected, FollowerNotes, FollowerStore, LogQuery, Name, NotesQuery,
+    Position, ReceiptKind, Revision, StoreError, StoredEvent, StreamAppend, Tracking, Version,
+    audit_of,
 };
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
@@ -61,11 +62,11 @@ pub struct Imported {
 /// - [`ArchiveError::Different`], [`ArchiveError::File`], [`ArchiveError::Store`]: the import is
 ///   not finished.
 pub async fn import(
-    store: impl EventStore,
+    store: impl FollowerStore,
     mut file: impl AsyncBufRead + AsyncSeek + Unpin + Send,
     mut progress: impl FnMut(Progress) + Send,
 ) -> Result<Imported, ArchiveError> {
-    let store: &dyn EventStore = &store;
+    let store: &dyn FollowerStore = &store;
     let summary = validate(&mut file, &mut progress).await?;
     let mut import = Import::begin(store, &summary).await?;
     let mut lines = Lines::new(&mut file);
@@ -93,7 +94,7 @@ pub async fn import(
 
 /// The progress of an import, as the store knows it.
 struct Import<'a> {
-    store: &'a dyn EventStore,
+    store: &'a dyn FollowerStore,
     /// The last line of the file whose event is in the store.
     line: u64,
     revision: Revision,
@@ -102,7 +103,7 @@ struct Import<'a> {
 impl<'a> Import<'a> {
     /// Marks the store as being imported into, or finds the mark of the same import.
     async fn begin(
-        store: &'a dyn EventStore,
+        store: &'a dyn FollowerStore,
         summary: &ArchiveSummary,
     ) -> Result<Self, ArchiveError> {
         let FollowerNotes {
@@ -162,7 +163,7 @@ impl<'a> Import<'a> {
                 });
             }
         }
-        match self.store.receipts(None, 1).await?.is_empty() {
+        match audit_of(self.store)?.receipts(None, 1).await?.is_empty() {
             true => Ok(()),
             false => Err(ArchiveError::NotEmpty {
                 reason: "it has answers to commands that recorded no event".into(),
@@ -285,7 +286,7 @@ impl<'a> Import<'a> {
         } = line;
         let append = match (kind, note) {
             (ReceiptKind::Rejected, Some(note)) => {
-                rejection(Timestamp::UNIX_EPOCH, self.store.log_id(), answer, note)
+                Append::new(Timestamp::UNIX_EPOCH).with_rejection(answer, note)
             }
             (ReceiptKind::Rejected, None) => {
                 Append::new(Timestamp::UNIX_EPOCH).with_rejected_command(answer)
@@ -380,7 +381,7 @@ impl Group {
 /// Compares the events of the store with the file, and counts for each policy the events that it
 /// has processed.
 async fn compare(
-    store: &dyn EventStore,
+    store: &dyn FollowerStore,
     summary: &ArchiveSummary,
     follower_import: &mut FollowerImport<'_>,
     progress: &mut (impl FnMut(Progress) + Send),

@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use domain::{Jar, JarEvent, Jars, NotEnough, Shelf, ShelfEvent, shelf};
-use eventsourcing_core::store::{EventStore, MemoryStore};
+use eventsourcing_core::store::{FollowerStore, MemoryStore};
 use eventsourcing_core::{
     Application, ApplicationError, Id, Policy, RecordedEvent, Runner, RunningSystem, System,
     UnitOfWork,
@@ -110,7 +110,7 @@ async fn fill(pantry: &Pantry, beans: u32) {
 
 /// Puts beans on the shelf without the policy, as another process would.
 async fn change_past(store: &Arc<FaultyStore<MemoryStore>>, by: i64) {
-    let app = Application::new("another", Arc::clone(store) as Arc<dyn EventStore>);
+    let app = Application::new("another", Arc::clone(store) as Arc<dyn FollowerStore>);
     app.update(shelf(), |_: &Shelf| {
         Ok::<_, Infallible>(ShelfEvent::Changed { by })
     })

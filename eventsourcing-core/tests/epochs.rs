@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use domain::{FAILS_ON, Jar, JarEvent, NotEnough, Pantry, Shelf, ShelfEvent, shelf};
 use eventsourcing_core::store::{
-    EventRef, EventStore, LogQuery, MemoryStore, NotesQuery, Position, Receipt, StoreError,
-    StoredEvent,
+    EventRef, EventStore, FollowerStore, LogQuery, MemoryStore, NotesQuery, Position, Receipt,
+    StoreError, StoredEvent,
 };
 use eventsourcing_core::system::{AcceptedLog, FollowerState, FollowerVerification};
 use eventsourcing_core::{

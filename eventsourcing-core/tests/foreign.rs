@@ -7,7 +7,7 @@ mod domain;
 use std::sync::{Arc, Mutex};
 
 use domain::{Jar, JarEvent, Jars, NotEnough};
-use eventsourcing_core::store::{EventStore, MemoryStore, Position};
+use eventsourcing_core::store::{EventStore, FollowerStore, MemoryStore, Position};
 use eventsourcing_core::{
     Id, Projection, RecordedEvent, Runner, RunningSystem, System, SystemBuilder,
 };
@@ -52,7 +52,7 @@ struct Pantry {
     search: Search,
 }
 
-async fn start(store: impl EventStore, engine: &Arc<Mutex<Engine>>) -> RunningSystem<Pantry> {
+async fn start(store: impl FollowerStore, engine: &Arc<Mutex<Engine>>) -> RunningSystem<Pantry> {
     let builder = Pantry::builder(store).with_runner(Runner::inline());
     builder
         .with_projection(Pantry::SEARCH, Search(Arc::clone(engine)))

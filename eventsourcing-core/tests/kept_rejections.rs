@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use domain::{Jar, JarEvent, NotEnough};
 use eventsourcing_core::store::{
-    CommandId, EventStore, MemoryStore, Position, StoreError, Version,
+    CommandId, EventStore, FollowerStore, MemoryStore, Position, StoreError, Version,
 };
 use eventsourcing_core::{
     Application, ApplicationError, CommandError, Id, Receipt, RetryPolicy, Root,
@@ -18,7 +18,7 @@ use eventsourcing_testing::{Fault, FaultyStore, Operation, Seed};
 
 type Taken = Result<Receipt, CommandError<NotEnough>>;
 
-fn app(store: impl EventStore) -> Application {
+fn app(store: impl FollowerStore) -> Application {
     Application::new("jars", store)
 }
 

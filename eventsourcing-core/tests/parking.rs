@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use domain::{Jar, JarEvent, Jars, NotEnough, ShelfEvent, shelf};
-use eventsourcing_core::store::{EventStore, MemoryStore, StreamId};
+use eventsourcing_core::store::{FollowerStore, MemoryStore, StreamId};
 use eventsourcing_core::system::{FollowerState, ParkingAction};
 use eventsourcing_core::{
     Application, ApplicationError, Id, OnFailure, Policy, RecordedEvent, Runner, RunningSystem,
@@ -101,7 +101,7 @@ async fn assert_accounted_for(pantry: &RunningSystem<Pantry>) {
     assert!(verification.agrees(), "{verification}");
 }
 
-async fn start(store: impl EventStore, runner: Runner) -> RunningSystem<Pantry> {
+async fn start(store: impl FollowerStore, runner: Runner) -> RunningSystem<Pantry> {
     let builder = Pantry::builder(store).with_runner(runner);
     builder
         .with_on_failure(Pantry::COUNTER, OnFailure::Park)

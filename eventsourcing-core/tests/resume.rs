@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use domain::{FAILS_ON, Jar, JarEvent, Jars, NotEnough, Shelf, ShelfEvent, shelf};
-use eventsourcing_core::store::{EventStore, LogQuery, MemoryStore, Position};
+use eventsourcing_core::store::{FollowerStore, LogQuery, MemoryStore, Position};
 use eventsourcing_core::system::FollowerHealth;
 use eventsourcing_core::{
     Application, ApplicationError, FollowerName, Id, OnFailure, Policy, RecordedEvent, Runner,
@@ -114,7 +114,7 @@ fn runners() -> [Runner; 3] {
     ]
 }
 
-async fn start(store: impl EventStore, runner: Runner) -> RunningSystem<Pantry> {
+async fn start(store: impl FollowerStore, runner: Runner) -> RunningSystem<Pantry> {
     Pantry::start(store, runner).await.unwrap()
 }
 

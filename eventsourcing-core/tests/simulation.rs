@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use domain::{Jar, JarEvent, Jars, NotEnough, Seen, Shelf, ShelfEvent, Shelves, shelf};
 use eventsourcing_core::store::{
-    CommandId, EventStore, LogPage, LogQuery, MemoryStore, Position, StoredEvent, Version,
+    CommandId, EventStore, FollowerStore, LogPage, LogQuery, MemoryStore, Position, StoredEvent,
+    Version,
 };
 use eventsourcing_core::{
     Aggregate, Application, CommandError, Due, Id, Policy, Projection, RecordedEvent, Runner,
@@ -343,7 +344,7 @@ impl World {
         kitchen.ok().map(|kitchen| Process { store, kitchen })
     }
 
-    fn builder(&self, store: impl EventStore, seed: Seed) -> SystemBuilder<Kitchen> {
+    fn builder(&self, store: impl FollowerStore, seed: Seed) -> SystemBuilder<Kitchen> {
         let clock = self.clock.clone();
         let ids = SeededIds::new(seed);
 

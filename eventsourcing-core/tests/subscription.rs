@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{Jar, JarEvent};
-use eventsourcing_core::store::{EventStore, LogQuery, MemoryStore, Position};
+use eventsourcing_core::store::{EventStore, FollowerStore, LogQuery, MemoryStore, Position};
 use eventsourcing_core::{Application, LogPages, Root, Subscription};
 use eventsourcing_testing::{Fault, FaultRates, FaultyStore, Operation, Seed};
 use futures_util::FutureExt;
@@ -166,7 +166,7 @@ async fn the_next_page_is_read_before_it_is_asked_for_and_only_that() {
     fill(&memory, 50).await;
     let store = Arc::new(FaultyStore::new(memory));
     let mut pages = LogPages::new(
-        Arc::clone(&store) as Arc<dyn EventStore>,
+        Arc::clone(&store) as Arc<dyn FollowerStore>,
         LogQuery::after(Position::ZERO).limit(30),
     );
     for (asked, read) in [(1, 2), (2, 3), (3, 4), (4, 4)] {

@@ -16,7 +16,7 @@ use domain::{
 };
 use eventsourcing_core::snapshot::never;
 use eventsourcing_core::store::{
-    Acknowledged, EventStore, LogId, LogQuery, MemoryStore, Name, Position,
+    Acknowledged, EventStore, FollowerStore, LogId, LogQuery, MemoryStore, Name, Position,
 };
 use eventsourcing_core::{
     Application, ApplicationError, Id, Metadata, OnFailure, Policy, Projection, Receipt,
@@ -25,7 +25,7 @@ use eventsourcing_core::{
 };
 use eventsourcing_testing::{Fault, FaultyStore, Operation, PolicyScenario, Scenario};
 
-async fn start(store: impl EventStore, runner: Runner) -> RunningSystem<Pantry> {
+async fn start(store: impl FollowerStore, runner: Runner) -> RunningSystem<Pantry> {
     Pantry::start(store, runner).await.unwrap()
 }
 
@@ -291,7 +291,7 @@ async fn each_application_may_have_a_store_of_its_own() {
 #[tokio::test]
 async fn health_says_for_each_log_what_an_acknowledged_command_survives() {
     let jars = MemoryStore::new();
-    let shelves: Arc<dyn EventStore> = Arc::new(FaultyStore::new(MemoryStore::new()));
+    let shelves: Arc<dyn FollowerStore> = Arc::new(FaultyStore::new(MemoryStore::new()));
     let stores = Stores::shared(jars.clone()).with("shelves", Arc::clone(&shelves));
     let pantry = Pantry::start(stores, Runner::inline()).await.unwrap();
     let health = pantry.health().await.unwrap();

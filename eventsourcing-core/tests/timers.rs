@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use eventsourcing_core::store::{EventStore, MemoryStore};
+use eventsourcing_core::store::{FollowerStore, MemoryStore};
 use eventsourcing_core::system::ParkingAction;
 use eventsourcing_core::{
     Application, Id, Metadata, OnFailure, Policy, RecordedEvent, Root, Runner, RunningSystem,
@@ -22,7 +22,7 @@ use manual_time::{
 };
 
 async fn start(
-    store: impl EventStore,
+    store: impl FollowerStore,
     clock: &ManualClock,
     runner: Runner,
 ) -> RunningSystem<BellTower> {

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use eventsourcing_core::sql::Database;
 use eventsourcing_core::store::{
-    Acknowledged, Append, Appended, CommandId, Epoch, EventStore, FollowerNotes, FollowerPosition,
-    FollowersQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LogChecksum,
-    LogChecksumsQuery, LogHolder, LogId, LogPage, LogQuery, LogSlice, Name, NotesQuery, Position,
-    Receipt, StoreError, StoredEvent, StreamQuery, VisibleLog,
+    Acknowledged, Append, Appended, AuditStore, CommandId, Epoch, EventStore, FollowerNotes,
+    FollowerPosition, FollowerStore, FollowersQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken,
+    Load, Loaded, LogChecksum, LogChecksumsQuery, LogHolder, LogId, LogPage, LogQuery, LogSlice,
+    Name, NotesQuery, Position, Receipt, StoreError, StoredEvent, StreamQuery, VisibleLog,
+    noted_rejection,
 };
 use tokio::sync::watch;
 
@@ -147,6 +148,7 @@ impl PostgresStore {
 impl EventStore for PostgresStore {
     async fn append(&self, append: Append) -> Result<Appended, StoreError> {
         append.validate()?;
+        let append = append.with_rejection_as_note(self.0.log_id);
         self.0.queue.append(append).await
     }
 
@@ -195,18 +197,40 @@ impl EventStore for PostgresStore {
             .await
     }
 
-    async fn receipts(
-        &self,
-        after: Option<CommandId>,
-        limit: usize,
-    ) -> Result<Vec<Receipt>, StoreError> {
-        let wanted = (self.0.log_id, after, limit);
-        let reading = self.0.readers.run(&wanted, |client, (log, after, limit)| {
-            Box::pin(read::receipts(client, *log, *after, *limit))
-        });
-        reading.await
+    async fn rejection(&self, command_id: CommandId) -> Result<Option<String>, StoreError> {
+        noted_rejection(self, command_id).await
     }
 
+    async fn wait_beyond(
+        &self,
+        position: Position,
+        epoch: Option<Epoch>,
+    ) -> Result<Position, StoreError> {
+        self.0
+            .waiting
+            .beyond(position, epoch, &self.0.log, &self.0.readers)
+            .await
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.0.epochs.epoch()
+    }
+
+    async fn log_holders(&self) -> Result<Vec<LogHolder>, StoreError> {
+        log_holders::find(&self.0.readers).await
+    }
+
+    async fn acknowledged(&self) -> Result<Acknowledged, StoreError> {
+        acknowledged::find(&self.0.readers).await
+    }
+
+    fn log_id(&self) -> LogId {
+        self.0.log_id
+    }
+}
+
+#[async_trait]
+impl FollowerStore for PostgresStore {
     async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {
         let wanted = (follower, upstream);
         let reading = self.0.readers.run(&wanted, |client, (follower, upstream)| {
@@ -229,18 +253,6 @@ impl EventStore for PostgresStore {
             .readers
             .run(&query, |client, query| {
                 Box::pin(tracking::notes(client, query))
-            })
-            .await
-    }
-
-    async fn checksums(
-        &self,
-        query: LogChecksumsQuery,
-    ) -> Result<BTreeMap<LogSlice, LogChecksum>, StoreError> {
-        self.0
-            .readers
-            .run(&query, |client, query| {
-                Box::pin(checksums::count(client, query))
             })
             .await
     }
@@ -283,35 +295,39 @@ impl EventStore for PostgresStore {
             .await
     }
 
-    async fn wait_beyond(
-        &self,
-        position: Position,
-        epoch: Option<Epoch>,
-    ) -> Result<Position, StoreError> {
-        self.0
-            .waiting
-            .beyond(position, epoch, &self.0.log, &self.0.readers)
-            .await
-    }
-
-    fn epoch(&self) -> Epoch {
-        self.0.epochs.epoch()
-    }
-
-    async fn log_holders(&self) -> Result<Vec<LogHolder>, StoreError> {
-        log_holders::find(&self.0.readers).await
-    }
-
-    async fn acknowledged(&self) -> Result<Acknowledged, StoreError> {
-        acknowledged::find(&self.0.readers).await
-    }
-
-    fn log_id(&self) -> LogId {
-        self.0.log_id
-    }
-
     fn database(&self) -> Option<Arc<dyn Database>> {
         Some(Arc::clone(&self.0.database) as _)
+    }
+
+    fn audit(&self) -> Option<&dyn AuditStore> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl AuditStore for PostgresStore {
+    async fn receipts(
+        &self,
+        after: Option<CommandId>,
+        limit: usize,
+    ) -> Result<Vec<Receipt>, StoreError> {
+        let wanted = (self.0.log_id, after, limit);
+        let reading = self.0.readers.run(&wanted, |client, (log, after, limit)| {
+            Box::pin(read::receipts(client, *log, *after, *limit))
+        });
+        reading.await
+    }
+
+    async fn checksums(
+        &self,
+        query: LogChecksumsQuery,
+    ) -> Result<BTreeMap<LogSlice, LogChecksum>, StoreError> {
+        self.0
+            .readers
+            .run(&query, |client, query| {
+                Box::pin(checksums::count(client, query))
+            })
+            .await
     }
 }
 

@@ -3,8 +3,8 @@
 mod support;
 
 use eventsourcing_core::store::{
-    Append, CommandId, EventStore, Expected, FollowerNotes, LogQuery, Name, NotesQuery, Position,
-    Revision, StoreError, Tracking, Version,
+    Append, CommandId, EventStore, Expected, FollowerNotes, FollowerStore, LogQuery, Name,
+    NotesQuery, Position, Revision, StoreError, Tracking, Version,
 };
 use jiff::Timestamp;
 use support::server::{FORGETFUL, program};
@@ -57,7 +57,7 @@ const SPEND_TRANSACTIONS: &str = "
         END LOOP;
     END $$";
 
-fn step(store: &impl EventStore, from: Position, to: Position) -> Tracking {
+fn step(store: &impl FollowerStore, from: Position, to: Position) -> Tracking {
     Tracking::new(Name::from_static("mailer"), store.log_id(), from, to)
 }
 

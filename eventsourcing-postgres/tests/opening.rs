@@ -7,8 +7,8 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use eventsourcing_core::store::{
-    Append, CommandId, EventStore, LogId, NotesQuery, Position, Receipt, ReceiptKind, SharedAnswer,
-    SharedCommand, StoreError,
+    Append, CommandId, EventStore, FollowerStore, LogId, NotesQuery, Position, Receipt,
+    ReceiptKind, SharedAnswer, SharedCommand, StoreError,
 };
 use eventsourcing_postgres::PostgresStore;
 use support::server::{FORGETFUL, GUARDED_USER, PASSWORD};

@@ -8,9 +8,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use eventsourcing_core::store::{
-    Append, CommandId, EventStore, Expected, HolderId, Lease, LeaseRequest, Load,
-    LogChecksumsQuery, LogQuery, Name, NotesQuery, Position, Revision, StreamId, StreamQuery,
-    Tracking, Version,
+    Append, AuditStore, CommandId, EventStore, Expected, FollowerStore, HolderId, Lease,
+    LeaseRequest, Load, LogChecksumsQuery, LogQuery, Name, NotesQuery, Position, Revision,
+    StreamId, StreamQuery, Tracking, Version,
 };
 use eventsourcing_core::{Aggregate, Application, Id, event as events};
 use jiff::Timestamp;

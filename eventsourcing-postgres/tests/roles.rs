@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use eventsourcing_core::sql::SqlError;
 use eventsourcing_core::store::{
-    CommandId, EventStore, Expected, HolderId, Lease, LeaseRequest, LogChecksumsQuery, LogHolder,
-    LogQuery, Name, NotesQuery, Position, StoreError, StreamQuery, Tracking, Version,
+    AuditStore, CommandId, EventStore, Expected, FollowerStore, HolderId, Lease, LeaseRequest,
+    LogChecksumsQuery, LogHolder, LogQuery, Name, NotesQuery, Position, StoreError, StreamQuery,
+    Tracking, Version,
 };
 use eventsourcing_core::{
     Aggregate, Application, Projection, RecordedEvent, System, event as events,

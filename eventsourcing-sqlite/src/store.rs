@@ -8,10 +8,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use eventsourcing_core::sql::Database;
 use eventsourcing_core::store::{
-    Acknowledged, Append, Appended, CommandId, Durability, Epoch, EventStore, FollowerNotes,
-    FollowerPosition, FollowersQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded,
-    LogChecksum, LogChecksumsQuery, LogId, LogPage, LogQuery, LogSlice, Name, NotesQuery, Position,
-    Receipt, StoreError, StoredEvent, StreamQuery, VisibleLog,
+    Acknowledged, Append, Appended, AuditStore, CommandId, Durability, Epoch, EventStore,
+    FollowerNotes, FollowerPosition, FollowerStore, FollowersQuery, Lease, LeaseHolder,
+    LeaseRequest, LeaseToken, Load, Loaded, LogChecksum, LogChecksumsQuery, LogId, LogPage,
+    LogQuery, LogSlice, Name, NotesQuery, Position, Receipt, StoreError, StoredEvent, StreamQuery,
+    VisibleLog, noted_rejection,
 };
 use tokio::task::spawn_blocking;
 
@@ -124,7 +125,7 @@ impl SqliteStore {
     /// open, so a task that reads from the store within its own transaction waits for itself.
     ///
     /// ```
-    /// use eventsourcing_core::store::EventStore;
+    /// use eventsourcing_core::store::FollowerStore;
     /// use eventsourcing_core::values;
     /// use eventsourcing_sqlite::SqliteStore;
     ///
@@ -238,6 +239,7 @@ impl EventStore for SqliteStore {
     async fn append(&self, append: Append) -> Result<Appended, StoreError> {
         append.validate()?;
         append.check_epoch(Epoch::FIRST)?;
+        let append = append.with_rejection_as_note(self.0.log_id);
         self.0.queue.append(append).await
     }
 
@@ -287,77 +289,8 @@ impl EventStore for SqliteStore {
             .await
     }
 
-    async fn receipts(
-        &self,
-        after: Option<CommandId>,
-        limit: usize,
-    ) -> Result<Vec<Receipt>, StoreError> {
-        let log = self.0.log_id;
-        self.0
-            .readers
-            .run(move |connection| read::receipts(connection, log, after, limit))
-            .await
-    }
-
-    async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {
-        let follower = follower.clone();
-        self.0
-            .readers
-            .run(move |connection| tracking::position(connection, &follower, upstream))
-            .await
-    }
-
-    async fn followers(&self, query: FollowersQuery) -> Result<Vec<FollowerPosition>, StoreError> {
-        self.0
-            .readers
-            .run(move |connection| tracking::followers(connection, query))
-            .await
-    }
-
-    async fn notes(&self, query: NotesQuery) -> Result<FollowerNotes, StoreError> {
-        self.0
-            .readers
-            .run(move |connection| tracking::notes(connection, &query))
-            .await
-    }
-
-    async fn checksums(
-        &self,
-        query: LogChecksumsQuery,
-    ) -> Result<BTreeMap<LogSlice, LogChecksum>, StoreError> {
-        self.0
-            .readers
-            .run(move |connection| checksums::count(connection, &query))
-            .await
-    }
-
-    async fn lease(&self, request: LeaseRequest) -> Result<Lease, StoreError> {
-        request.validate()?;
-        self.0.queue.lease(request).await
-    }
-
-    async fn lease_holder(
-        &self,
-        follower: &Name,
-        upstream: LogId,
-    ) -> Result<Option<LeaseHolder>, StoreError> {
-        let follower = follower.clone();
-        self.0
-            .readers
-            .run(move |connection| lease::holder(connection, &follower, upstream))
-            .await
-    }
-
-    async fn release(
-        &self,
-        follower: &Name,
-        upstream: LogId,
-        token: LeaseToken,
-    ) -> Result<(), StoreError> {
-        self.0
-            .queue
-            .release(follower.clone(), upstream, token)
-            .await
+    async fn rejection(&self, command_id: CommandId) -> Result<Option<String>, StoreError> {
+        noted_rejection(self, command_id).await
     }
 
     async fn wait_beyond(
@@ -393,9 +326,92 @@ impl EventStore for SqliteStore {
     fn fault(&self) -> Option<String> {
         self.0.watch.as_ref()?.fault()
     }
+}
+
+#[async_trait]
+impl FollowerStore for SqliteStore {
+    async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {
+        let follower = follower.clone();
+        self.0
+            .readers
+            .run(move |connection| tracking::position(connection, &follower, upstream))
+            .await
+    }
+
+    async fn followers(&self, query: FollowersQuery) -> Result<Vec<FollowerPosition>, StoreError> {
+        self.0
+            .readers
+            .run(move |connection| tracking::followers(connection, query))
+            .await
+    }
+
+    async fn notes(&self, query: NotesQuery) -> Result<FollowerNotes, StoreError> {
+        self.0
+            .readers
+            .run(move |connection| tracking::notes(connection, &query))
+            .await
+    }
+
+    async fn lease(&self, request: LeaseRequest) -> Result<Lease, StoreError> {
+        request.validate()?;
+        self.0.queue.lease(request).await
+    }
+
+    async fn lease_holder(
+        &self,
+        follower: &Name,
+        upstream: LogId,
+    ) -> Result<Option<LeaseHolder>, StoreError> {
+        let follower = follower.clone();
+        self.0
+            .readers
+            .run(move |connection| lease::holder(connection, &follower, upstream))
+            .await
+    }
+
+    async fn release(
+        &self,
+        follower: &Name,
+        upstream: LogId,
+        token: LeaseToken,
+    ) -> Result<(), StoreError> {
+        self.0
+            .queue
+            .release(follower.clone(), upstream, token)
+            .await
+    }
 
     fn database(&self) -> Option<Arc<dyn Database>> {
         Some(Arc::new(SqliteDatabase(self.clone())))
+    }
+
+    fn audit(&self) -> Option<&dyn AuditStore> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl AuditStore for SqliteStore {
+    async fn receipts(
+        &self,
+        after: Option<CommandId>,
+        limit: usize,
+    ) -> Result<Vec<Receipt>, StoreError> {
+        let log = self.0.log_id;
+        self.0
+            .readers
+            .run(move |connection| read::receipts(connection, log, after, limit))
+            .await
+    }
+
+    async fn checksums(
+        &self,
+        query: LogChecksumsQuery,
+    ) -> Result<BTreeMap<LogSlice, LogChecksum>, StoreError> {
+        self.0
+            .readers
+            .run(move |connection| checksums::count(connection, &query))
+            .await
     }
 }
 

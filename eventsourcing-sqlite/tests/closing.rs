@@ -5,7 +5,7 @@ mod fixture;
 use std::time::Duration;
 
 use eventsourcing_core::sql::TRANSACTION_IDLE_MAX;
-use eventsourcing_core::store::{EventStore, Position, StoreError};
+use eventsourcing_core::store::{EventStore, FollowerStore, Position, StoreError};
 use eventsourcing_sqlite::SqliteStore;
 use fixture::{Place, append};
 use rusqlite::{Connection, TransactionBehavior};

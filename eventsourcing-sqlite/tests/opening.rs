@@ -8,8 +8,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use eventsourcing_core::store::{
-    Append, CommandId, EventStore, FollowerNotes, HolderId, LeaseRequest, LeaseToken, LogId,
-    LogQuery, Name, NotesQuery, Position, Receipt, ReceiptKind, Revision, StoreError, Tracking,
+    Append, AuditStore, CommandId, EventStore, FollowerNotes, FollowerStore, HolderId,
+    LeaseRequest, LeaseToken, LogId, LogQuery, Name, NotesQuery, Position, Receipt, ReceiptKind,
+    Revision, StoreError, Tracking,
 };
 use eventsourcing_sqlite::SqliteStore;
 use fixture::{Place, append, one_line};

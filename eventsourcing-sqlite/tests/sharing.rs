@@ -4,7 +4,9 @@ mod fixture;
 
 use std::time::{Duration, Instant};
 
-use eventsourcing_core::store::{Acknowledged, EventStore, LogQuery, Position, StoreError};
+use eventsourcing_core::store::{
+    Acknowledged, EventStore, FollowerStore, LogQuery, Position, StoreError,
+};
 use eventsourcing_core::{Aggregate, Application, Runner, Stores, System, event as events};
 use eventsourcing_sqlite::{Durability, SqliteOptions, SqliteStore};
 use fixture::{Place, append, one_line};
@@ -259,7 +261,7 @@ struct Street {
     butcher: Shop,
 }
 
-async fn acknowledged(store: &impl EventStore) -> Acknowledged {
+async fn acknowledged(store: &impl FollowerStore) -> Acknowledged {
     store.acknowledged().await.expect("an answer")
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventsourcing_core::sql::{Database, SqlError, TRANSACTION_IDLE_MAX};
-use eventsourcing_core::store::{EventStore, Position, StoreError};
+use eventsourcing_core::store::{EventStore, FollowerStore, Position, StoreError};
 use eventsourcing_core::values;
 use eventsourcing_sqlite::{SqliteOptions, SqliteStore};
 use fixture::{Place, append, one_line};

@@ -8,10 +8,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use eventsourcing_core::sql::Database;
 use eventsourcing_core::store::{
-    Acknowledged, Append, Appended, CommandId, Epoch, EventStore, FollowerNotes, FollowerPosition,
-    FollowersQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LogChecksum,
-    LogChecksumsQuery, LogHolder, LogId, LogPage, LogQuery, LogSlice, Name, NotesQuery, Position,
-    Receipt, StoreError, StoredEvent, StreamId, StreamQuery, Version, VisibleLog, Written,
+    Acknowledged, Append, Appended, AuditStore, CommandId, Epoch, EventStore, FollowerNotes,
+    FollowerPosition, FollowerStore, FollowersQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken,
+    Load, Loaded, LogChecksum, LogChecksumsQuery, LogHolder, LogId, LogPage, LogQuery, LogSlice,
+    Name, NotesQuery, Position, Receipt, StoreError, StoredEvent, StreamId, StreamQuery, Version,
+    VisibleLog, Written, audit_of,
 };
 
 use super::Seed;
@@ -38,21 +39,23 @@ pub enum Operation {
     Visible,
     /// [`EventStore::receipt`].
     Receipt,
-    /// [`EventStore::receipts`].
+    /// [`EventStore::rejection`].
+    Rejection,
+    /// [`AuditStore::receipts`].
     Receipts,
-    /// [`EventStore::tracking`].
+    /// [`FollowerStore::tracking`].
     Tracking,
-    /// [`EventStore::followers`].
+    /// [`FollowerStore::followers`].
     Followers,
-    /// [`EventStore::notes`].
+    /// [`FollowerStore::notes`].
     Notes,
-    /// [`EventStore::checksums`].
+    /// [`AuditStore::checksums`].
     Checksums,
-    /// [`EventStore::lease`].
+    /// [`FollowerStore::lease`].
     Lease,
-    /// [`EventStore::lease_holder`].
+    /// [`FollowerStore::lease_holder`].
     LeaseHolder,
-    /// [`EventStore::release`].
+    /// [`FollowerStore::release`].
     Release,
     /// [`EventStore::wait_beyond`].
     WaitBeyond,
@@ -455,83 +458,12 @@ impl<S: EventStore> EventStore for FaultyStore<S> {
         )
     }
 
-    async fn receipts(
-        &self,
-        after: Option<CommandId>,
-        limit: usize,
-    ) -> Result<Vec<Receipt>, StoreError> {
-        let fault = self.begin(Operation::Receipts).await?;
+    async fn rejection(&self, command_id: CommandId) -> Result<Option<String>, StoreError> {
+        let fault = self.begin(Operation::Rejection).await?;
         reply(
-            Operation::Receipts,
+            Operation::Rejection,
             fault,
-            self.store.receipts(after, limit).await,
-        )
-    }
-
-    async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {
-        let fault = self.begin(Operation::Tracking).await?;
-        reply(
-            Operation::Tracking,
-            fault,
-            self.store.tracking(follower, upstream).await,
-        )
-    }
-
-    async fn followers(&self, query: FollowersQuery) -> Result<Vec<FollowerPosition>, StoreError> {
-        let fault = self.begin(Operation::Followers).await?;
-        reply(
-            Operation::Followers,
-            fault,
-            self.store.followers(query).await,
-        )
-    }
-
-    async fn notes(&self, query: NotesQuery) -> Result<FollowerNotes, StoreError> {
-        let fault = self.begin(Operation::Notes).await?;
-        reply(Operation::Notes, fault, self.store.notes(query).await)
-    }
-
-    async fn checksums(
-        &self,
-        query: LogChecksumsQuery,
-    ) -> Result<BTreeMap<LogSlice, LogChecksum>, StoreError> {
-        let fault = self.begin(Operation::Checksums).await?;
-        reply(
-            Operation::Checksums,
-            fault,
-            self.store.checksums(query).await,
-        )
-    }
-
-    async fn lease(&self, request: LeaseRequest) -> Result<Lease, StoreError> {
-        let fault = self.begin(Operation::Lease).await?;
-        reply(Operation::Lease, fault, self.store.lease(request).await)
-    }
-
-    async fn lease_holder(
-        &self,
-        follower: &Name,
-        upstream: LogId,
-    ) -> Result<Option<LeaseHolder>, StoreError> {
-        let fault = self.begin(Operation::LeaseHolder).await?;
-        reply(
-            Operation::LeaseHolder,
-            fault,
-            self.store.lease_holder(follower, upstream).await,
-        )
-    }
-
-    async fn release(
-        &self,
-        follower: &Name,
-        upstream: LogId,
-        token: LeaseToken,
-    ) -> Result<(), StoreError> {
-        let fault = self.begin(Operation::Release).await?;
-        reply(
-            Operation::Release,
-            fault,
-            self.store.release(follower, upstream, token).await,
+            self.store.rejection(command_id).await,
         )
     }
 
@@ -575,9 +507,99 @@ impl<S: EventStore> EventStore for FaultyStore<S> {
     fn log_id(&self) -> LogId {
         self.store.log_id()
     }
+}
+
+#[async_trait]
+impl<S: FollowerStore> FollowerStore for FaultyStore<S> {
+    async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {
+        let fault = self.begin(Operation::Tracking).await?;
+        reply(
+            Operation::Tracking,
+            fault,
+            self.store.tracking(follower, upstream).await,
+        )
+    }
+
+    async fn followers(&self, query: FollowersQuery) -> Result<Vec<FollowerPosition>, StoreError> {
+        let fault = self.begin(Operation::Followers).await?;
+        reply(
+            Operation::Followers,
+            fault,
+            self.store.followers(query).await,
+        )
+    }
+
+    async fn notes(&self, query: NotesQuery) -> Result<FollowerNotes, StoreError> {
+        let fault = self.begin(Operation::Notes).await?;
+        reply(Operation::Notes, fault, self.store.notes(query).await)
+    }
+
+    async fn lease(&self, request: LeaseRequest) -> Result<Lease, StoreError> {
+        let fault = self.begin(Operation::Lease).await?;
+        reply(Operation::Lease, fault, self.store.lease(request).await)
+    }
+
+    async fn lease_holder(
+        &self,
+        follower: &Name,
+        upstream: LogId,
+    ) -> Result<Option<LeaseHolder>, StoreError> {
+        let fault = self.begin(Operation::LeaseHolder).await?;
+        reply(
+            Operation::LeaseHolder,
+            fault,
+            self.store.lease_holder(follower, upstream).await,
+        )
+    }
+
+    async fn release(
+        &self,
+        follower: &Name,
+        upstream: LogId,
+        token: LeaseToken,
+    ) -> Result<(), StoreError> {
+        let fault = self.begin(Operation::Release).await?;
+        reply(
+            Operation::Release,
+            fault,
+            self.store.release(follower, upstream, token).await,
+        )
+    }
 
     /// Returns the database of the wrapped store. Its transactions do not fail: faults apply to the operations above only.
     fn database(&self) -> Option<Arc<dyn Database>> {
         self.store.database()
+    }
+
+    fn audit(&self) -> Option<&dyn AuditStore> {
+        self.store.audit().map(|_| self as _)
+    }
+}
+
+#[async_trait]
+impl<S: FollowerStore> AuditStore for FaultyStore<S> {
+    async fn receipts(
+        &self,
+        after: Option<CommandId>,
+        limit: usize,
+    ) -> Result<Vec<Receipt>, StoreError> {
+        let fault = self.begin(Operation::Receipts).await?;
+        reply(
+            Operation::Receipts,
+            fault,
+            audit_of(&self.store)?.receipts(after, limit).await,
+        )
+    }
+
+    async fn checksums(
+        &self,
+        query: LogChecksumsQuery,
+    ) -> Result<BTreeMap<LogSlice, LogChecksum>, StoreError> {
+        let fault = self.begin(Operation::Checksums).await?;
+        reply(
+            Operation::Checksums,
+            fault,
+            audit_of(&self.store)?.checksums(query).await,
+        )
     }
 }

@@ -9,7 +9,7 @@ use bank_example::stores;
 use bank_example::system::EventSourcedBank;
 use eventsourcing::archive::{self, ArchiveError, Exported, Imported, Progress, Stage};
 use eventsourcing::schema::WithLock as _;
-use eventsourcing::store::EventStore;
+use eventsourcing::store::FollowerStore;
 use eventsourcing::{OnFailure, Runner, RunningSystem};
 use indicatif::ProgressBar;
 use serde_json::json;
@@ -62,7 +62,7 @@ pub(super) async fn export(store: &str, file: &Path, stop: &Stop) -> Result<Outp
 
 /// Exports to standard output. An archive that is cut off is useless, so a reader that goes away is an error here.
 async fn export_to_stdout(
-    store: Arc<dyn EventStore>,
+    store: Arc<dyn FollowerStore>,
     bar: &ProgressBar,
 ) -> Result<Exported, Failure> {
     let out = tokio::io::stdout();
@@ -76,7 +76,7 @@ async fn export_to_stdout(
 
 /// Exports to a file, which gets its name when it is complete.
 async fn export_file(
-    store: Arc<dyn EventStore>,
+    store: Arc<dyn FollowerStore>,
     file: &Path,
     bar: &ProgressBar,
 ) -> Result<Exported, Failure> {

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 
 use eventsourcing::Subscription;
-use eventsourcing::store::{EventStore, LogQuery, Position};
+use eventsourcing::store::{EventStore, FollowerStore, LogQuery, Position};
 
 use super::failure::Failure;
 use super::stop::Stop;
@@ -12,7 +12,7 @@ use super::{console, output};
 
 /// Ends successfully when a signal arrives, and when the reader closes the pipe.
 pub(crate) async fn run(
-    store: Arc<dyn EventStore>,
+    store: Arc<dyn FollowerStore>,
     after: Option<Position>,
     json: bool,
     stop: &Stop,
@@ -24,7 +24,7 @@ pub(crate) async fn run(
 }
 
 async fn show(
-    store: Arc<dyn EventStore>,
+    store: Arc<dyn FollowerStore>,
     after: Option<Position>,
     json: bool,
 ) -> Result<(), Failure> {

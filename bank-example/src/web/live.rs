@@ -13,7 +13,7 @@ use axum::http::{HeaderName, header};
 use axum::response::sse::Event;
 use axum::response::{IntoResponse, Sse};
 use axum::routing::get;
-use eventsourcing::store::{EventStore, Name, Position, Receipt, StoreError};
+use eventsourcing::store::{FollowerStore, Name, Position, Receipt, StoreError};
 use eventsourcing::{ReadModel, RunningSystem, SystemError};
 use futures_util::stream::{self, Stream};
 use tokio::sync::watch;
@@ -46,7 +46,7 @@ impl Live {
     pub(super) fn watch(bank: &RunningSystem<EventSourcedBank>) -> Self {
         let (sender, changes) = watch::channel(Position::ZERO);
         let watcher = Watcher {
-            store: Arc::clone(bank.accounts.store()),
+            store: Arc::clone(bank.stores().first().expect("the bank has applications")),
             read_models: [
                 ReadModel::clone(&bank.activity),
                 ReadModel::clone(&bank.summaries),
@@ -71,7 +71,7 @@ impl Live {
 }
 
 struct Watcher {
-    store: Arc<dyn EventStore>,
+    store: Arc<dyn FollowerStore>,
     read_models: [ReadModel; 2],
 }
 

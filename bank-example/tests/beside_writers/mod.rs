@@ -19,7 +19,7 @@ use bank_example::domain::account::Account;
 use bank_example::system::EventSourcedBank;
 use bank_example::web::{self, Settings, State};
 use eventsourcing::postgres::PostgresStore;
-use eventsourcing::store::{EventStore, Name, Position};
+use eventsourcing::store::{EventStore, FollowerStore, Name, Position};
 use eventsourcing::testing::Seed;
 use eventsourcing::{Application, FollowerName, Id, Receipt, RunningSystem};
 use serde_json::json;
@@ -161,7 +161,7 @@ async fn shows(bank: &Bank, follower: &str, account: Id<Account>, receipt: &Rece
             shown.is_some_and(|shown| shown.version == version)
         }
         ledger => {
-            let store = bank.accounts.store();
+            let store = bank.stores().first().expect("one store");
             let reached = store
                 .tracking(&Name::from(ledger), store.log_id())
                 .await

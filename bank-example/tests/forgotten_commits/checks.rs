@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bank_example::domain::account::{Account, AccountEvent};
 use bank_example::domain::{Money, ZERO};
 use bank_example::system::EventSourcedBank;
-use eventsourcing::store::{EventStore, LogQuery, Position, StoredEvent};
+use eventsourcing::store::{EventStore, FollowerStore, LogQuery, Position, StoredEvent};
 use eventsourcing::{Id, RecordedEvent, RunningSystem};
 use uuid::Uuid;
 
@@ -38,7 +38,7 @@ pub(crate) async fn accounts_opened(url: &str) -> Vec<Id<Account>> {
 }
 
 /// The events of all accounts.
-pub(crate) async fn accounts_of(store: &dyn EventStore) -> Vec<StoredEvent> {
+pub(crate) async fn accounts_of(store: &dyn FollowerStore) -> Vec<StoredEvent> {
     let mut query = LogQuery::after(Position::ZERO)
         .limit(1_000)
         .categories(["Account"]);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use eventsourcing::Subscription;
 use eventsourcing::sqlite::SqliteStore;
 use eventsourcing::store::{
-    CommandId, EventStore as _, HolderId, LeaseRequest, LogQuery, Name, StoreError,
+    CommandId, EventStore as _, FollowerStore, HolderId, LeaseRequest, LogQuery, Name, StoreError,
 };
 use eventsourcing::testing::Seed;
 use tempfile::TempDir;

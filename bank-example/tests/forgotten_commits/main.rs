@@ -27,7 +27,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bank_example::system::EventSourcedBank;
 use eventsourcing::postgres::{Durability, PostgresOptions};
 use eventsourcing::sqlite::SqliteStore;
-use eventsourcing::store::{EventStore, StoreError};
+use eventsourcing::store::{FollowerStore, StoreError};
 use eventsourcing::{Runner, RunningSystem, Stores, SystemError};
 use tokio::sync::Mutex;
 
@@ -61,7 +61,7 @@ fn now() -> u128 {
 }
 
 /// Opens the store at `url`, a file or a server.
-async fn connect(url: &str, durability: Durability) -> Result<Arc<dyn EventStore>, StoreError> {
+async fn connect(url: &str, durability: Durability) -> Result<Arc<dyn FollowerStore>, StoreError> {
     match url.strip_prefix("sqlite:") {
         Some(path) => Ok(Arc::new(SqliteStore::open(path).await?)),
         None => Ok(Arc::new(
@@ -73,13 +73,15 @@ async fn connect(url: &str, durability: Durability) -> Result<Arc<dyn EventStore
     }
 }
 
-async fn start(store: Arc<dyn EventStore>) -> Result<RunningSystem<EventSourcedBank>, SystemError> {
+async fn start(
+    store: Arc<dyn FollowerStore>,
+) -> Result<RunningSystem<EventSourcedBank>, SystemError> {
     let runner = Runner::concurrent().with_leases(LEASE);
     EventSourcedBank::start(Stores::shared(store), runner).await
 }
 
 /// Opens the bank at `url`, where nothing happens at the moment.
-async fn open(url: &str) -> (RunningSystem<EventSourcedBank>, Arc<dyn EventStore>) {
+async fn open(url: &str) -> (RunningSystem<EventSourcedBank>, Arc<dyn FollowerStore>) {
     let store = connect(url, Durability::Full)
         .await
         .expect("the store opens");

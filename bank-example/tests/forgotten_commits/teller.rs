@@ -9,7 +9,9 @@ use bank_example::domain::BankError;
 use bank_example::domain::account::Account;
 use bank_example::system::EventSourcedBank;
 use eventsourcing::postgres::Durability;
-use eventsourcing::store::{CommandId, EventStore, LogQuery, Position, StoreError, StoredEvent};
+use eventsourcing::store::{
+    CommandId, EventStore, FollowerStore, LogQuery, Position, StoreError, StoredEvent,
+};
 use eventsourcing::{
     ApplicationError, CommandError, Id, Receipt, RunningSystem, Subscription, SystemError,
 };
@@ -23,7 +25,7 @@ use crate::{CHILD, HANDS, TIMEOUT, connect, now, start};
 /// The state of a child, and its knowledge of the log.
 struct Teller {
     bank: RunningSystem<EventSourcedBank>,
-    store: Arc<dyn EventStore>,
+    store: Arc<dyn FollowerStore>,
     accounts: Vec<Id<Account>>,
     /// Held for reading during each command, and for writing while no command may run.
     silence: RwLock<()>,
@@ -95,7 +97,7 @@ async fn child_commands_follows_waits_and_subscribes() {
 async fn open(
     url: &str,
     durability: Durability,
-) -> Result<(RunningSystem<EventSourcedBank>, Arc<dyn EventStore>), SystemError> {
+) -> Result<(RunningSystem<EventSourcedBank>, Arc<dyn FollowerStore>), SystemError> {
     let store = connect(url, durability).await?;
     let bank = start(Arc::clone(&store)).await?;
     Ok((bank, store))

@@ -18,7 +18,8 @@ use bank_example::domain::transfer::{Leg, Order, Side, State, Transfer};
 use bank_example::domain::{Money, ZERO};
 use bank_example::system::EventSourcedBank;
 use eventsourcing::store::{
-    Append, EventStore, Expected, LogQuery, Name, NewEvent, NotesQuery, Position, Tracking,
+    Append, EventStore, Expected, FollowerStore, LogQuery, Name, NewEvent, NotesQuery, Position,
+    Tracking,
 };
 use eventsourcing::{Codec, Id, RecordedEvent, Root, RunningSystem, SystemError};
 use jiff::Timestamp;
@@ -351,7 +352,7 @@ fn summaries_of(log: &[RecordedEvent<Account>]) -> Vec<AccountSummary> {
 }
 
 /// Schedules a due timer of the transfers, as another release may: its payload is not the id of a transfer.
-pub async fn schedule_unreadable_timer(store: &dyn EventStore, key: &str) {
+pub async fn schedule_unreadable_timer(store: &dyn FollowerStore, key: &str) {
     let follower = Name::from_static("transfers");
     let log = store.log_id();
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bank_example::stores;
 use eventsourcing::sqlite::SqliteStore;
 use eventsourcing::store::{
-    Append, EventStore, FollowersQuery, LogId, LogQuery, MemoryStore, Name, NotesQuery, Position,
-    StoredEvent, Tracking,
+    Append, EventStore, FollowerStore, FollowersQuery, LogId, LogQuery, MemoryStore, Name,
+    NotesQuery, Position, StoredEvent, Tracking,
 };
 use eventsourcing::{
     Aggregate, Application, ApplicationError, Id, Policy, RecordedEvent, Root, Runner,
@@ -22,7 +22,7 @@ use crate::support::Place;
 pub(crate) struct Home {
     pub(crate) stores: Stores,
     /// Keeps the positions of read models in tables.
-    read_models: Arc<dyn EventStore>,
+    read_models: Arc<dyn FollowerStore>,
     place: Option<Place>,
 }
 
@@ -295,7 +295,7 @@ pub(crate) struct Pantry {
     shelves: crate::domain::FixedShelves,
 }
 
-async fn forget(store: &dyn EventStore, follower: &str, upstream: LogId, prefix: &str) {
+async fn forget(store: &dyn FollowerStore, follower: &str, upstream: LogId, prefix: &str) {
     let book = store
         .notes(NotesQuery::new(follower.into(), upstream, prefix))
         .await

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use domain::{FAILS_ON, Jar, JarEvent, NotEnough, Pantry, shelf};
 use eventsourcing_archive::{ArchiveError, Exported, Imported, Stage, export, import};
 use eventsourcing_core::store::{
-    Append, CodecId, CommandId, EventStore, Expected, LogQuery, MemoryStore, NewEvent, NotesQuery,
-    Position, Receipt, ReceiptKind, SharedAnswer, SharedCommand, StoreError, StoredEvent, StreamId,
-    Tracking,
+    Append, AuditStore, CodecId, CommandId, EventStore, Expected, FollowerStore, LogQuery,
+    MemoryStore, NewEvent, NotesQuery, Position, Receipt, ReceiptKind, SharedAnswer, SharedCommand,
+    StoreError, StoredEvent, StreamId, Tracking,
 };
 use eventsourcing_core::{
     CommandError, Id, OnFailure, Runner, RunningSystem, SystemBuilder, SystemError,
@@ -22,7 +22,7 @@ use eventsourcing_testing::{Fault, FaultyStore, Operation, Seed};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-async fn exported(store: &(impl EventStore + Clone)) -> (Vec<u8>, Exported) {
+async fn exported(store: &(impl FollowerStore + Clone)) -> (Vec<u8>, Exported) {
     let mut file = Vec::new();
     let exported = export::<Pantry>(store.clone(), &mut file, |_| {})
         .await
@@ -31,7 +31,7 @@ async fn exported(store: &(impl EventStore + Clone)) -> (Vec<u8>, Exported) {
 }
 
 async fn imported(
-    store: &(impl EventStore + Clone),
+    store: &(impl FollowerStore + Clone),
     file: &[u8],
 ) -> Result<Imported, ArchiveError> {
     import(store.clone(), Cursor::new(file), |_| {}).await
@@ -135,7 +135,7 @@ async fn fill(pantry: &Pantry, beans: u32) -> Id<Jar> {
         .unwrap()
 }
 
-async fn start(store: impl EventStore, partitions: u32) -> RunningSystem<Pantry> {
+async fn start(store: impl FollowerStore, partitions: u32) -> RunningSystem<Pantry> {
     let builder = SystemBuilder::<Pantry>::new(store).with_runner(Runner::inline());
     let builder = builder
         .with_on_failure_default(OnFailure::Park)
@@ -188,11 +188,12 @@ async fn answer_without_events(pantry: &Pantry) {
 }
 
 /// Returns the answers to commands that recorded no event, with their notes.
-async fn answers_of(store: &dyn EventStore) -> Vec<(CommandId, ReceiptKind, Option<String>)> {
+async fn answers_of(store: &dyn FollowerStore) -> Vec<(CommandId, ReceiptKind, Option<String>)> {
     let mut answers = Vec::new();
+    let audit = store.audit().unwrap();
     for Receipt {
         kind, command_id, ..
-    } in store.receipts(None, usize::MAX).await.unwrap()
+    } in audit.receipts(None, usize::MAX).await.unwrap()
     {
         let command = command_id.unwrap();
         let query = NotesQuery::new(format!("refusal:{command}").into(), store.log_id(), "");

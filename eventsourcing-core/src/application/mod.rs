@@ -23,7 +23,6 @@ use group_commit::Cache;
 pub use load::IdPage;
 pub(crate) use ownership::Owners;
 pub use parts::{RootIds, Saveable};
-pub use refusal::{rejection, rejection_note};
 
 #[cfg(feature = "zstd")]
 use crate::Compression;

@@ -4,17 +4,12 @@
 //! about commands (P6, P7) decides between a success and a rejection that race in two processes: the first one counts. Each
 //! rejection has a follower of its own name, so that no other append waits for it.
 
-use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Application;
 use super::attempts::Attempts;
-use crate::store::{
-    Append, Appended, CommandId, EventStore, LogId, NotesQuery, Position, Receipt, ReceiptKind,
-    StoreError, Tracking,
-};
-use crate::system::notes;
+use crate::store::{Append, Appended, CommandId, Receipt, ReceiptKind, StoreError};
 use crate::{ApplicationError, CommandError};
 
 impl Application {
@@ -100,7 +95,7 @@ impl Application {
         let note = note.map_err(|error| StoreError::Invalid {
             reason: format!("the refusal cannot be kept: {error}"),
         })?;
-        let append = rejection(self.now(), self.store.log_id(), command_id, note);
+        let append = Append::new(self.now()).with_rejection(command_id, note);
         let Appended {
             receipt, repeated, ..
         } = self.append(append, &mut Attempts::default()).await?;
@@ -132,36 +127,9 @@ impl Application {
 
     /// The refusal that was kept for a command.
     async fn refusal<E: DeserializeOwned>(&self, command_id: CommandId) -> Result<E, StoreError> {
-        let note = rejection_note(&*self.store, command_id).await?;
+        let note = self.store.rejection(command_id).await?;
         let what = || format!("the refusal of command {command_id}");
         let note = note.ok_or_else(|| StoreError::corrupt(what(), "there is no note of it"))?;
         serde_json::from_str(&note).map_err(|error| StoreError::corrupt(what(), error))
     }
-}
-
-/// The append that keeps a rejection, noted as it is given.
-#[must_use]
-pub fn rejection(at: Timestamp, log: LogId, command_id: CommandId, note: String) -> Append {
-    let step = Tracking::new(
-        notes::rejection(command_id),
-        log,
-        Position::ZERO,
-        Position::ZERO,
-    );
-    Append::new(at)
-        .with_rejected_command(command_id)
-        .with_tracking(step.with_note(notes::REJECTION, note))
-}
-
-/// The note of the rejection of a command, if there is one.
-pub async fn rejection_note(
-    store: &dyn EventStore,
-    command_id: CommandId,
-) -> Result<Option<String>, StoreError> {
-    let query = NotesQuery::new(
-        notes::rejection(command_id),
-        store.log_id(),
-        notes::REJECTION,
-    );
-    Ok(store.notes(query).await?.notes.remove(notes::REJECTION))
 }

@@ -1,7 +1,5 @@
-//! The stored form of followers and of kept rejections, for `eventsourcing-archive`, which copies
-//! both to another store.
+//! The stored form of followers, for `eventsourcing-archive`, which copies them to another store.
 
-pub use crate::application::{rejection, rejection_note};
 pub use crate::system::notes::{FINISHED, IMPORT, UNFINISHED, whole as whole_follower};
 pub use crate::system::transferable::{
     Partition, TransferableFollower, accounted, checksum_note, is_copied_unchanged,

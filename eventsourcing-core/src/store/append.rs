@@ -6,8 +6,9 @@ use jiff::Timestamp;
 
 use super::limits::{invalid, validate_name, validate_size};
 use super::{
-    CommandId, Commands, EVENTS_PER_APPEND_MAX, Epoch, Expected, METADATA_BYTES_MAX, NewEvent,
-    NewSnapshot, PAYLOAD_BYTES_MAX, ReceiptKind, SharedCommand, StoreError, StreamId, Tracking,
+    CommandId, Commands, EVENTS_PER_APPEND_MAX, Epoch, Expected, METADATA_BYTES_MAX,
+    NOTE_BYTES_MAX, NewEvent, NewSnapshot, PAYLOAD_BYTES_MAX, ReceiptKind, SharedCommand,
+    StoreError, StreamId, Tracking,
 };
 
 /// The part of an append that concerns one stream. Without events it is a guard: only the expectation counts.
@@ -37,6 +38,9 @@ pub struct Append {
     pub tracking: Option<Tracking>,
     /// Snapshots to keep. A snapshot may not be beyond its stream as this append leaves it.
     pub snapshots: Vec<NewSnapshot>,
+    /// The rejection to keep as the answer to the command, as text. [`EventStore::rejection`](super::EventStore::rejection)
+    /// returns it. It has no NUL character, and at most as many bytes as a note.
+    pub rejection: Option<String>,
     /// The epoch in which the append was decided; in another one nothing is written. `None`: it relies on nothing that was read.
     pub epoch: Option<Epoch>,
 }
@@ -51,6 +55,7 @@ impl Append {
             streams: Vec::new(),
             tracking: None,
             snapshots: Vec::new(),
+            rejection: None,
             epoch: None,
         }
     }
@@ -91,6 +96,14 @@ impl Append {
         let is_rejection = true;
         self.commands = Commands::One { id, is_rejection };
         self
+    }
+
+    /// Names the command, whose answer is a rejection, and keeps `rejection` with it: the append records no event and makes no
+    /// step.
+    #[must_use]
+    pub fn with_rejection(mut self, id: CommandId, rejection: impl Into<String>) -> Self {
+        self.rejection = Some(rejection.into());
+        self.with_rejected_command(id)
     }
 
     /// Names several commands that share the append, each with a receipt of its own.
@@ -177,7 +190,7 @@ impl Append {
     /// Checks everything that does not depend on stored data. Every store calls this first.
     ///
     /// # Errors
-    /// [`StoreError::Invalid`]: the append carries nothing, is a rejection with events, names a stream or a command
+    /// [`StoreError::Invalid`]: the append carries nothing, is a rejection with events or a step, names a stream or a command
     /// twice, gives a command an event that is not there, steps backwards, or exceeds a limit.
     pub fn validate(&self) -> Result<(), StoreError> {
         let events = self.event_count();
@@ -191,6 +204,7 @@ impl Append {
             ));
         }
         self.commands.validate(events)?;
+        self.validate_rejection()?;
         if events > EVENTS_PER_APPEND_MAX {
             return Err(invalid(format!(
                 "{events} events in one append; at most {EVENTS_PER_APPEND_MAX} are allowed"
@@ -199,6 +213,21 @@ impl Append {
         self.validate_streams()?;
         self.tracking.iter().try_for_each(Tracking::validate)?;
         self.snapshots.iter().try_for_each(validate_snapshot)
+    }
+
+    fn validate_rejection(&self) -> Result<(), StoreError> {
+        let Some(rejection) = &self.rejection else {
+            return Ok(());
+        };
+        if self.receipt_kind() != ReceiptKind::Rejected || self.tracking.is_some() {
+            return Err(invalid(
+                "a rejection is the answer to one command, with neither an event nor the step of a follower",
+            ));
+        }
+        if rejection.contains('\0') {
+            return Err(invalid("a rejection has no NUL character"));
+        }
+        validate_size("rejection", rejection.as_bytes(), NOTE_BYTES_MAX)
     }
 
     fn validate_streams(&self) -> Result<(), StoreError> {

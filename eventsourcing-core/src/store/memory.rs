@@ -14,12 +14,13 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
-    Acknowledged, Append, Appended, CommandId, Commands, Cut, Direction, Epoch, EventStore,
-    Expected, Fingerprint, FollowerNotes, FollowerPosition, FollowersQuery, HolderId, Lease,
-    LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LoadedEvent, LogChecksum,
-    LogChecksumsQuery, LogId, LogPage, LogQuery, LogSlice, Name, NewEvent, NewSnapshot, NotesQuery,
-    Position, Receipt, ReceiptKind, Revision, SharedAnswer, SharedCommand, StoreError, StoredEvent,
-    StoredSnapshot, StreamId, StreamQuery, Tracking, Version, VisibleLog,
+    Acknowledged, Append, Appended, AuditStore, CommandId, Commands, Cut, Direction, Epoch,
+    EventStore, Expected, Fingerprint, FollowerNotes, FollowerPosition, FollowerStore,
+    FollowersQuery, HolderId, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded,
+    LoadedEvent, LogChecksum, LogChecksumsQuery, LogId, LogPage, LogQuery, LogSlice, Name,
+    NewEvent, NewSnapshot, NotesQuery, Position, Receipt, ReceiptKind, Revision, SharedAnswer,
+    SharedCommand, StoreError, StoredEvent, StoredSnapshot, StreamId, StreamQuery, Tracking,
+    Version, VisibleLog, noted_rejection,
 };
 
 /// A store in memory. Clones share one log.
@@ -121,6 +122,7 @@ impl MemoryStore {
 impl EventStore for MemoryStore {
     async fn append(&self, append: Append) -> Result<Appended, StoreError> {
         append.validate()?;
+        let append = append.with_rejection_as_note(self.log_id);
         let mut data = self.write();
         if let Some(receipt) = data.only_receipt(&append.commands) {
             return Ok(Appended::repeated(receipt));
@@ -200,21 +202,40 @@ impl EventStore for MemoryStore {
         Ok(self.read().receipts.get(&command_id).copied())
     }
 
-    async fn receipts(
-        &self,
-        after: Option<CommandId>,
-        limit: usize,
-    ) -> Result<Vec<Receipt>, StoreError> {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        Ok(self
-            .read()
-            .receipts
-            .range((from, Bound::Unbounded))
-            .map(|(_, receipt)| *receipt)
-            .take(limit)
-            .collect())
+    async fn rejection(&self, command_id: CommandId) -> Result<Option<String>, StoreError> {
+        noted_rejection(self, command_id).await
     }
 
+    async fn wait_beyond(
+        &self,
+        position: Position,
+        epoch: Option<Epoch>,
+    ) -> Result<Position, StoreError> {
+        let mut known = self.head.subscribe();
+        let epoch = epoch.unwrap_or(known.borrow().0);
+        let news = known
+            .wait_for(|(current, head)| *current != epoch || *head > position)
+            .await;
+        let (current, head) = *news.expect("the sender lives as long as this store");
+        current.check(Some(epoch))?;
+        Ok(head)
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.head.borrow().0
+    }
+
+    async fn acknowledged(&self) -> Result<Acknowledged, StoreError> {
+        Ok(Acknowledged::InMemory)
+    }
+
+    fn log_id(&self) -> LogId {
+        self.log_id
+    }
+}
+
+#[async_trait]
+impl FollowerStore for MemoryStore {
     async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {
         Ok(self.read().position_of(follower, upstream))
     }
@@ -225,25 +246,6 @@ impl EventStore for MemoryStore {
 
     async fn notes(&self, query: NotesQuery) -> Result<FollowerNotes, StoreError> {
         Ok(self.read().notes(query))
-    }
-
-    async fn checksums(
-        &self,
-        query: LogChecksumsQuery,
-    ) -> Result<BTreeMap<LogSlice, LogChecksum>, StoreError> {
-        let data = self.read();
-        let range = data
-            .after(query.after)
-            .iter()
-            .take_while(|event| event.position <= query.to);
-        let mut slices = BTreeMap::<_, LogChecksum>::new();
-        for event in range.filter(|event| query.filter.allows(event)) {
-            slices
-                .entry(LogSlice::of(event.position))
-                .or_default()
-                .add(&event.stream, event.version);
-        }
-        Ok(slices)
     }
 
     async fn lease(&self, request: LeaseRequest) -> Result<Lease, StoreError> {
@@ -284,31 +286,45 @@ impl EventStore for MemoryStore {
         Ok(())
     }
 
-    async fn wait_beyond(
+    fn audit(&self) -> Option<&dyn AuditStore> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl AuditStore for MemoryStore {
+    async fn receipts(
         &self,
-        position: Position,
-        epoch: Option<Epoch>,
-    ) -> Result<Position, StoreError> {
-        let mut known = self.head.subscribe();
-        let epoch = epoch.unwrap_or(known.borrow().0);
-        let news = known
-            .wait_for(|(current, head)| *current != epoch || *head > position)
-            .await;
-        let (current, head) = *news.expect("the sender lives as long as this store");
-        current.check(Some(epoch))?;
-        Ok(head)
+        after: Option<CommandId>,
+        limit: usize,
+    ) -> Result<Vec<Receipt>, StoreError> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        Ok(self
+            .read()
+            .receipts
+            .range((from, Bound::Unbounded))
+            .map(|(_, receipt)| *receipt)
+            .take(limit)
+            .collect())
     }
 
-    fn epoch(&self) -> Epoch {
-        self.head.borrow().0
-    }
-
-    async fn acknowledged(&self) -> Result<Acknowledged, StoreError> {
-        Ok(Acknowledged::InMemory)
-    }
-
-    fn log_id(&self) -> LogId {
-        self.log_id
+    async fn checksums(
+        &self,
+        query: LogChecksumsQuery,
+    ) -> Result<BTreeMap<LogSlice, LogChecksum>, StoreError> {
+        let data = self.read();
+        let range = data
+            .after(query.after)
+            .iter()
+            .take_while(|event| event.position <= query.to);
+        let mut slices = BTreeMap::<_, LogChecksum>::new();
+        for event in range.filter(|event| query.filter.allows(event)) {
+            slices
+                .entry(LogSlice::of(event.position))
+                .or_default()
+                .add(&event.stream, event.version);
+        }
+        Ok(slices)
     }
 }
 

@@ -23,7 +23,7 @@ use crate::Compression;
 use crate::application::Owners;
 use crate::codec::Encoding;
 use crate::projection::check_tables;
-use crate::store::{EventStore, LogId, Name};
+use crate::store::{LogId, Name};
 use crate::{Application, Clock, Codec, IdSource, RandomIds, ReadModel, SystemClock};
 
 /// Configures and starts a system. Offers more choices than the `start` of the system itself.
@@ -230,10 +230,10 @@ impl<S: System> SystemBuilder<S> {
         self.stores.check(&definition)?;
         let followers = S::followers();
         let applications = self.applications(&definition, &followers)?;
-        for application in applications.all() {
-            refuse_unfinished(&**application.store()).await?;
+        for store in applications.stores() {
+            refuse_unfinished(&**store).await?;
         }
-        let known_followers = self.known_followers(&definition, &followers, &applications);
+        let known_followers = self.known_followers(&definition, &followers);
         let declarations = known_followers.agree().await?;
         let system = Arc::new(S::assemble(&applications));
         let stores = &self.stores;
@@ -304,6 +304,7 @@ impl<S: System> SystemBuilder<S> {
             Some(name) => Err(unknown_application(definition, name)),
             None => Ok(Applications::new(
                 applications,
+                self.stores.of_all(definition),
                 self.read_models(followers)?,
                 self.given(definition, followers)?,
             )),
@@ -314,20 +315,17 @@ impl<S: System> SystemBuilder<S> {
         &self,
         definition: &Definition,
         followers: &[Follower<S>],
-        applications: &Applications,
     ) -> KnownFollowers {
         let mut declared = Vec::new();
         for follower in followers {
             let home = match follower.target {
-                FollowerTarget::Policy { .. } => {
-                    Arc::clone(applications.application(follower.name).store())
-                }
+                FollowerTarget::Policy { .. } => self.stores.of(follower.name),
                 FollowerTarget::Foreign { .. } => self.stores.store(),
                 FollowerTarget::Memory { .. } | FollowerTarget::Sql { .. } => continue,
             };
             let mut logs = BTreeMap::<LogId, DeclaredLog>::new();
             for (aggregate, application) in follower.target.sources() {
-                let upstream = Arc::clone(applications.application(application).store());
+                let upstream = self.stores.of(application);
                 let log = logs.entry(upstream.log_id()).or_insert(DeclaredLog {
                     upstream,
                     takes: Vec::new(),
@@ -350,10 +348,10 @@ impl<S: System> SystemBuilder<S> {
                 owns,
             });
         }
-        let homes = applications
-            .all()
-            .map(|application| Arc::clone(application.store()));
-        let stores = homes
+        let stores = self
+            .stores
+            .of_all(definition)
+            .into_iter()
             .chain([self.stores.store()])
             .map(|store| (store.log_id(), store));
         let stores = stores.collect::<BTreeMap<_, _>>().into_values().collect();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::follower::{FollowerWorker, PendingTimers, Status};
 use super::{FollowerHealth, Health, RunningSystem, System, SystemError};
-use crate::store::{Acknowledged, EventStore, LogHolder, LogId, LogQuery, Position};
+use crate::store::{Acknowledged, LogHolder, LogId, LogQuery, Position};
 
 impl<S: System> RunningSystem<S> {
     /// Returns the state of all followers: position, lag, parked events and failures.

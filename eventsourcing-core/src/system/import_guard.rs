@@ -5,11 +5,11 @@
 //! unfinished.
 
 use super::{SystemError, notes};
-use crate::store::{EventStore, NotesQuery};
+use crate::store::{FollowerStore, NotesQuery};
 
 /// Refuses a store with an unfinished import. On half a log, policies without their positions would
 /// repeat all their effects.
-pub(super) async fn refuse_unfinished(store: &dyn EventStore) -> Result<(), SystemError> {
+pub(super) async fn refuse_unfinished(store: &dyn FollowerStore) -> Result<(), SystemError> {
     let query = NotesQuery::new(notes::IMPORT, store.log_id(), notes::UNFINISHED).limit(1);
     match store.notes(query).await?.notes.is_empty() {
         true => Ok(()),

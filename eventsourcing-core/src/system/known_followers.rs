@@ -16,8 +16,8 @@ use uuid::Uuid;
 use super::SystemError;
 use super::notes;
 use crate::store::{
-    Append, EventStore, FollowersQuery, LogId, LogQuery, Name, NotesQuery, Position, StoreError,
-    Tracking,
+    Append, FollowerStore, FollowersQuery, LogId, LogQuery, Name, NotesQuery, Position, StoreError,
+    Tracking, behind_rejections,
 };
 
 /// The number of followers that are read at once.
@@ -30,7 +30,7 @@ const DECLARATIONS_PER_PAGE: usize = 1_000;
 pub(super) struct Declared {
     pub(super) name: Name,
     /// The store that keeps its position.
-    pub(super) home: Arc<dyn EventStore>,
+    pub(super) home: Arc<dyn FollowerStore>,
     pub(super) logs: Vec<DeclaredLog>,
     /// The stored names of the aggregates whose events it records.
     pub(super) owns: BTreeSet<String>,
@@ -38,7 +38,7 @@ pub(super) struct Declared {
 
 /// A log that a declared follower follows.
 pub(super) struct DeclaredLog {
-    pub(super) upstream: Arc<dyn EventStore>,
+    pub(super) upstream: Arc<dyn FollowerStore>,
     /// The stored names of the aggregates whose events it takes.
     pub(super) takes: Vec<Name>,
 }
@@ -58,12 +58,12 @@ pub(super) struct KnownFollowers {
     pub(super) declared: Vec<Declared>,
     /// The followers whose removal is confirmed.
     pub(super) removed: BTreeSet<Name>,
-    pub(super) stores: Vec<Arc<dyn EventStore>>,
+    pub(super) stores: Vec<Arc<dyn FollowerStore>>,
 }
 
 /// The knowledge of one store.
 struct StoreRecords {
-    store: Arc<dyn EventStore>,
+    store: Arc<dyn FollowerStore>,
     followers: BTreeMap<Name, Known>,
     /// By system and follower.
     declarations: BTreeMap<(String, Name), Declaration>,
@@ -297,7 +297,7 @@ impl DeclaredLog {
 }
 
 impl StoreRecords {
-    async fn read(store: &Arc<dyn EventStore>) -> Result<Self, StoreError> {
+    async fn read(store: &Arc<dyn FollowerStore>) -> Result<Self, StoreError> {
         let followers = known_followers(&**store).await?;
         let declarations = declarations(&**store).await?;
         Ok(Self {
@@ -356,7 +356,7 @@ impl StoreRecords {
 
 /// Returns the followers of a store that may be policies or foreign projections, with the
 /// partitions of one joined.
-async fn known_followers(store: &dyn EventStore) -> Result<BTreeMap<Name, Known>, StoreError> {
+async fn known_followers(store: &dyn FollowerStore) -> Result<BTreeMap<Name, Known>, StoreError> {
     let mut followers = BTreeMap::<Name, Known>::new();
     let mut query = FollowersQuery::all().limit(FOLLOWERS_PER_PAGE);
     loop {
@@ -365,7 +365,7 @@ async fn known_followers(store: &dyn EventStore) -> Result<BTreeMap<Name, Known>
         let Some(last) = page.last() else {
             return Ok(followers);
         };
-        query = match notes::behind_rejections(&last.follower) {
+        query = match behind_rejections(&last.follower) {
             // A store can keep a million rejections under hidden names, and none of them is a
             // follower. The next page starts behind all of them, or a start would read them all.
             Some(beyond_all) => query.after(beyond_all, LogId::from_uuid(Uuid::max())),
@@ -386,7 +386,7 @@ async fn known_followers(store: &dyn EventStore) -> Result<BTreeMap<Name, Known>
 }
 
 async fn declarations(
-    store: &dyn EventStore,
+    store: &dyn FollowerStore,
 ) -> Result<BTreeMap<(String, Name), Declaration>, StoreError> {
     let mut declarations = BTreeMap::new();
     let mut query =

@@ -9,7 +9,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::store::{CommandId, HolderId, LogSlice, Name, Position, StoreError, StreamId, Version};
+use crate::store::{HolderId, LogSlice, Name, Position, StoreError, StreamId, Version};
 
 // The keys of a follower's notes. A key that ends in a slash is the prefix of many keys.
 
@@ -43,8 +43,6 @@ pub(crate) const TIMER_RECORDS: &str = "timer-parking/";
 
 /// The generations of a read model, under its own name.
 pub(crate) const GENERATIONS: &str = "generations";
-/// The rejection of a command, under the hidden name of the command.
-pub(crate) const REJECTION: &str = "refusal";
 /// The checksum of an archive whose import is not finished, under [`IMPORT`].
 pub const UNFINISHED: &str = "unfinished";
 /// The checksum of an archive that was imported, under [`IMPORT`].
@@ -54,7 +52,8 @@ pub const FINISHED: &str = "finished";
 /// position there is, so that no event lies beyond it and the generation takes none any more.
 pub(crate) const RETIRED: Position = Position::MAX;
 
-// Hidden names of followers.
+// Hidden names of followers. Those of kept rejections stand beside the traits of the stores, in
+// `store/rejection.rs`, because stores write them.
 
 /// The follower whose position is the line of an archive that an import has reached.
 pub const IMPORT: Name = Name::from_static("eventsourcing.import");
@@ -62,7 +61,6 @@ pub const IMPORT: Name = Name::from_static("eventsourcing.import");
 pub(crate) const SYSTEMS: Name = Name::from_static("eventsourcing.systems");
 
 const FRAMEWORK: &str = "eventsourcing";
-const REJECTIONS: &str = "refusal:";
 /// The characters that separate the parts of hidden names and keys.
 const SEPARATORS: [char; 4] = [':', '@', '.', '/'];
 
@@ -95,19 +93,6 @@ pub(crate) fn member(follower: &Name, number: u32, of: u32) -> Name {
 /// The name under which a generation of a read model keeps its position and its notes.
 pub(crate) fn generation(read_model: &Name, number: u64) -> Name {
     format!("{read_model}@{number}").into()
-}
-
-/// The name under which the rejection of a command is kept.
-pub(crate) fn rejection(command_id: CommandId) -> Name {
-    format!("{REJECTIONS}{command_id}").into()
-}
-
-/// Returns a name that sorts behind the names of all rejections if `name` is that of a rejection.
-/// Followers are listed in the order of their names, so a listing can skip all rejections at once.
-pub(crate) fn behind_rejections(name: &Name) -> Option<Name> {
-    name.as_str()
-        .starts_with(REJECTIONS)
-        .then(|| format!("{REJECTIONS}~").into())
 }
 
 /// Returns the follower of which `part` is a partition, or `part` itself.
@@ -233,6 +218,7 @@ pub(crate) fn read_declaration(key: &str) -> Option<(&str, Name)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::{CommandId, rejections_follower};
 
     #[test]
     fn hidden_names_are_reserved_and_lead_back_to_the_follower() {
@@ -242,7 +228,7 @@ mod tests {
             (partition(&ledger, 1, 4), Some("ledger")),
             (member(&ledger, 2, 4), None),
             (generation(&ledger, 2), None),
-            (rejection(command), None),
+            (rejections_follower(command), None),
             (SYSTEMS, None),
         ] {
             assert!(reserved(hidden.as_str()).is_some(), "{hidden}");
@@ -310,7 +296,7 @@ mod tests {
             ),
             (generation(&ledger, 2).to_string(), "ledger@2".to_owned()),
             (
-                rejection(CommandId::from_uuid(uuid::Uuid::nil())).to_string(),
+                rejections_follower(CommandId::from_uuid(uuid::Uuid::nil())).to_string(),
                 format!("refusal:{id}"),
             ),
         ] {

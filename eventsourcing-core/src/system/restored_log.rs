@@ -13,7 +13,7 @@ use super::follower::{FollowerWorker, Rewound};
 use super::verify::{accounted, all_notes, compare};
 use super::{AcceptedLog, FollowerName, RunningSystem, System, SystemError};
 use crate::retry::RetryPolicy;
-use crate::store::{Append, EventStore, FollowerNotes, Name, Position, StoreError};
+use crate::store::{Append, FollowerNotes, Name, Position, StoreError};
 
 impl<S: System> RunningSystem<S> {
     /// Lets `follower`, which has stopped with [`LogWentBack`](StoreError::LogWentBack), continue

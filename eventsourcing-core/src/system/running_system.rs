@@ -23,7 +23,7 @@ use super::{
 use crate::Clock;
 use crate::application::AfterSave;
 use crate::projection::WaitForFollower as _;
-use crate::store::{EventStore, HolderId, LogId, Name, Position, Receipt, StoreError};
+use crate::store::{FollowerStore, HolderId, LogId, Name, Position, Receipt, StoreError};
 
 /// A running system. It derefs to the system, so `bank.accounts` is its service.
 ///
@@ -37,7 +37,7 @@ pub struct RunningSystem<S> {
     /// The logs that its applications write to.
     logs: Arc<[LogId]>,
     /// The stores of its applications, each once.
-    pub(super) stores: Vec<Arc<dyn EventStore>>,
+    pub(super) stores: Vec<Arc<dyn FollowerStore>>,
     tasks: Vec<JoinHandle<()>>,
     pub(super) read_models: Vec<SqlFollower<S>>,
     /// The builds of this process by the name of the read model.
@@ -72,7 +72,7 @@ impl<S: System> RunningSystem<S> {
             .all()
             .map(|application| application.store().log_id())
             .collect();
-        let stores = applications.stores();
+        let stores = applications.stores().to_vec();
         let inline = None;
         let tasks = Vec::new();
         let builds = Mutex::default();
@@ -163,7 +163,7 @@ impl<S: System> RunningSystem<S> {
     /// Waits until every follower has processed all events that are written by now, the events that
     /// followers record because of them, and the timers that are due by now.
     ///
-    /// An event is written when it can be [seen](EventStore::newest_position), even if the log does
+    /// An event is written when it can be [seen](FollowerStore::newest_position), even if the log does
     /// not show it yet because an append with a smaller position is under way. This method waits
     /// until that append has ended.
     ///
@@ -294,6 +294,14 @@ impl<S: System> RunningSystem<S> {
             self.engine.catch_up().await?;
         }
         waiting.until(receipt, timeout).await
+    }
+
+    /// Returns the stores that the applications write to, each once, in the order in which the
+    /// system declares the applications. The positions, notes and leases of followers can be read
+    /// there.
+    #[must_use]
+    pub fn stores(&self) -> &[Arc<dyn FollowerStore>] {
+        &self.stores
     }
 
     /// Returns the policy or projection with this stored name, for names that come from outside;
@@ -464,7 +472,7 @@ impl<S: System> RunningSystem<S> {
     }
 
     /// Returns why a store of the system can never be used again in this process, or `None`; see
-    /// [`EventStore::fault`](crate::store::EventStore::fault). The program has to be started again
+    /// [`FollowerStore::fault`](crate::store::FollowerStore::fault). The program has to be started again
     /// then.
     #[must_use]
     pub fn fault(&self) -> Option<String> {

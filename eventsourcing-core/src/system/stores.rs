@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Definition, SystemError};
 use crate::sql::Database;
-use crate::store::EventStore;
+use crate::store::FollowerStore;
 use crate::{Application, ReadModel};
 
 /// The stores of a system: one for all applications, unless one is given a store of its own.
@@ -16,18 +16,18 @@ use crate::{Application, ReadModel};
 /// log with one order over all applications; give an application its own only for a reason.
 #[derive(Clone)]
 pub struct Stores {
-    shared: Arc<dyn EventStore>,
-    own: BTreeMap<String, Arc<dyn EventStore>>,
-    read_models: Option<Arc<dyn EventStore>>,
+    shared: Arc<dyn FollowerStore>,
+    own: BTreeMap<String, Arc<dyn FollowerStore>>,
+    read_models: Option<Arc<dyn FollowerStore>>,
 }
 
 /// The store that keeps the position of a read model, and its database.
-type StoreAndDatabase = (Arc<dyn EventStore>, Arc<dyn Database>);
+type StoreAndDatabase = (Arc<dyn FollowerStore>, Arc<dyn Database>);
 
 impl Stores {
     /// Returns stores with one store for all applications.
     #[must_use]
-    pub fn shared(store: impl EventStore) -> Self {
+    pub fn shared(store: impl FollowerStore) -> Self {
         Self {
             shared: Arc::new(store),
             own: BTreeMap::new(),
@@ -37,7 +37,7 @@ impl Stores {
 
     /// Gives `application` a store of its own.
     #[must_use]
-    pub fn with(mut self, application: impl Into<String>, store: impl EventStore) -> Self {
+    pub fn with(mut self, application: impl Into<String>, store: impl FollowerStore) -> Self {
         self.own.insert(application.into(), Arc::new(store));
         self
     }
@@ -46,14 +46,14 @@ impl Stores {
     /// `store`, and not in that of the store that all applications share. For stores that have
     /// none, and to keep reports away from the log.
     #[must_use]
-    pub fn with_read_models(mut self, store: impl EventStore) -> Self {
+    pub fn with_read_models(mut self, store: impl FollowerStore) -> Self {
         self.read_models = Some(Arc::new(store));
         self
     }
 
     /// Returns the store of all applications that have none of their own.
     #[must_use]
-    pub fn store(&self) -> Arc<dyn EventStore> {
+    pub fn store(&self) -> Arc<dyn FollowerStore> {
         Arc::clone(&self.shared)
     }
 
@@ -71,8 +71,20 @@ impl Stores {
         }
     }
 
-    pub(crate) fn of(&self, application: &str) -> Arc<dyn EventStore> {
+    pub(crate) fn of(&self, application: &str) -> Arc<dyn FollowerStore> {
         Arc::clone(self.own.get(application).unwrap_or(&self.shared))
+    }
+
+    /// Returns the stores of the applications, each once.
+    pub(crate) fn of_all(&self, definition: &Definition) -> Vec<Arc<dyn FollowerStore>> {
+        let mut stores: Vec<Arc<dyn FollowerStore>> = Vec::new();
+        for application in &definition.applications {
+            let store = self.of(application.name);
+            if !stores.iter().any(|known| Arc::ptr_eq(known, &store)) {
+                stores.push(store);
+            }
+        }
+        stores
     }
 
     pub(crate) fn check(&self, definition: &Definition) -> Result<(), SystemError> {
@@ -89,7 +101,7 @@ impl Stores {
     }
 }
 
-impl<S: EventStore> From<S> for Stores {
+impl<S: FollowerStore> From<S> for Stores {
     fn from(store: S) -> Self {
         Self::shared(store)
     }
@@ -110,6 +122,8 @@ pub(crate) type GivenProjections = HashMap<&'static str, Box<dyn Any + Send + Sy
 /// them.
 pub struct Applications {
     by_name: BTreeMap<&'static str, Application>,
+    /// The stores that they write to, each once.
+    stores: Vec<Arc<dyn FollowerStore>>,
     read_models: Vec<ReadModel>,
     given: Mutex<GivenProjections>,
 }
@@ -117,11 +131,13 @@ pub struct Applications {
 impl Applications {
     pub(crate) fn new(
         applications: impl IntoIterator<Item = (&'static str, Application)>,
+        stores: Vec<Arc<dyn FollowerStore>>,
         read_models: Vec<ReadModel>,
         given: GivenProjections,
     ) -> Self {
         Self {
             by_name: applications.into_iter().collect(),
+            stores,
             read_models,
             given: Mutex::new(given),
         }
@@ -174,15 +190,8 @@ impl Applications {
         self.by_name.values()
     }
 
-    /// Returns the stores that applications write to, each once.
-    pub(crate) fn stores(&self) -> Vec<Arc<dyn EventStore>> {
-        let mut stores: Vec<Arc<dyn EventStore>> = Vec::new();
-        for store in self.all().map(Application::store) {
-            if !stores.iter().any(|known| Arc::ptr_eq(known, store)) {
-                stores.push(Arc::clone(store));
-            }
-        }
-        stores
+    pub(crate) fn stores(&self) -> &[Arc<dyn FollowerStore>] {
+        &self.stores
     }
 
     pub(crate) fn read_models(&self) -> impl Iterator<Item = &ReadModel> {

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::System;
 use super::follower::{FollowerTarget, partitions_of};
 use super::notes;
-use crate::store::{EventStore, Name, Position, StoreError, StreamId, Version};
+use crate::store::{FollowerStore, Name, Position, StoreError, StreamId, Version};
 
 pub use super::follower::{Partition, checksum_note};
 pub use super::verify::accounted;
@@ -47,7 +47,7 @@ pub fn transferable_followers<S: System>() -> Vec<TransferableFollower> {
 
 /// Returns the partitions in which a follower has run.
 pub async fn partitions(
-    store: &dyn EventStore,
+    store: &dyn FollowerStore,
     follower: &Name,
 ) -> Result<Vec<Partition>, StoreError> {
     let count = partitions_of(store, follower, store.log_id()).await?;

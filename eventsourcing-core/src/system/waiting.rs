@@ -16,7 +16,7 @@ use super::SystemError;
 use super::follower::{FollowerWorker, ParkedLookup, Status};
 use crate::application::AfterSave;
 use crate::projection::WaitForFollower;
-use crate::store::{Epoch, EventStore, KnownPlace, LogId, Name, Position, Receipt, StoreError};
+use crate::store::{Epoch, FollowerStore, KnownPlace, LogId, Name, Position, Receipt, StoreError};
 
 /// A timeout that suits most callers that wait for a follower: five seconds. A follower that works
 /// takes milliseconds; a person who waits for a page gives up after about ten seconds.
@@ -36,7 +36,7 @@ pub(crate) struct FollowerWait {
 }
 
 struct FollowedLog {
-    upstream: Arc<dyn EventStore>,
+    upstream: Arc<dyn FollowerStore>,
     status: watch::Receiver<Status>,
     holds: Arc<dyn ParkedLookup>,
 }
@@ -161,7 +161,7 @@ impl FollowedLog {
 /// [`StoreError::LogWentBack`]: the log has lost the event. [`StoreError::Unavailable`]: the store
 /// can never be used again, so no follower will reach the position. Others: those of `there`.
 pub(crate) async fn unless_lost(
-    log: &dyn EventStore,
+    log: &dyn FollowerStore,
     position: Position,
     there: impl Future<Output = Result<(), SystemError>>,
 ) -> Result<(), SystemError> {
@@ -190,7 +190,7 @@ pub(crate) async fn unless_lost(
 }
 
 /// Returns the epoch in which `known` is proven, as soon as the store answers.
-async fn prove(log: &dyn EventStore, known: KnownPlace) -> Result<Epoch, StoreError> {
+async fn prove(log: &dyn FollowerStore, known: KnownPlace) -> Result<Epoch, StoreError> {
     loop {
         match known.verify(log).await {
             Ok(proof) => return Ok(proof.epoch),
@@ -205,7 +205,7 @@ async fn prove(log: &dyn EventStore, known: KnownPlace) -> Result<Epoch, StoreEr
 /// Waits until the follower has processed everything up to `position`, in the present epoch of
 /// `log`.
 pub(crate) async fn reach(
-    log: &dyn EventStore,
+    log: &dyn FollowerStore,
     mut status: watch::Receiver<Status>,
     position: Position,
 ) -> Result<(), SystemError> {
@@ -223,7 +223,7 @@ pub(crate) async fn reach(
 /// The loop is needed because `position` can lie beyond the visible end of the log while an append
 /// is under way; no later save might run the followers again.
 pub(crate) async fn reach_inline<F>(
-    upstream: &dyn EventStore,
+    upstream: &dyn FollowerStore,
     status: watch::Receiver<Status>,
     position: Position,
     catch_up: impl Fn() -> F,

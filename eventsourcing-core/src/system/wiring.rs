@@ -11,7 +11,7 @@ use super::read_model::{Generation, Generations, SqlSink};
 use super::settings::FollowerSettings;
 use super::{Applications, Follower, Stores, SystemError};
 use crate::sql::SqlError;
-use crate::store::{Cut, EventStore, LogId, Name};
+use crate::store::{Cut, FollowerStore, LogId, Name};
 use crate::{Clock, MemoryStore, Table};
 
 /// Opens the workers of a system.
@@ -27,7 +27,7 @@ pub(super) struct Wiring<'a, S> {
 
 /// One log that a follower follows. One store is one log, however many applications it has.
 pub(super) struct FollowedLog<H: ?Sized> {
-    pub(super) upstream: Arc<dyn EventStore>,
+    pub(super) upstream: Arc<dyn FollowerStore>,
     pub(super) handlers: Handlers<H>,
     followed: FollowedEvents,
 }
@@ -60,10 +60,23 @@ impl<S: Send + Sync + 'static> Wiring<'_, S> {
         match follower.target {
             FollowerTarget::Policy { routes, timers } => {
                 let app = self.applications.application(follower.name);
-                let home = Some(Arc::clone(app.store()));
-                let sink = |handlers| boxed(PolicySink::new(app.clone(), handlers, timers.clone()));
-                self.open_workers(name, home, self.logs(routes), settings, sink)
-                    .await
+                let home = self.stores.of(follower.name);
+                let sink = |handlers| {
+                    boxed(PolicySink::new(
+                        app.clone(),
+                        Arc::clone(&home),
+                        handlers,
+                        timers.clone(),
+                    ))
+                };
+                self.open_workers(
+                    name,
+                    Some(Arc::clone(&home)),
+                    self.logs(routes),
+                    settings,
+                    sink,
+                )
+                .await
             }
             FollowerTarget::Memory { routes } => {
                 let home = || Arc::new(MemoryStore::new());
@@ -106,7 +119,7 @@ impl<S: Send + Sync + 'static> Wiring<'_, S> {
     async fn open_workers<H: ?Sized>(
         &self,
         name: Name,
-        home: Option<Arc<dyn EventStore>>,
+        home: Option<Arc<dyn FollowerStore>>,
         logs: Vec<FollowedLog<H>>,
         settings: FollowerSettings,
         sink: impl Fn(Handlers<H>) -> Box<dyn Sink<S>> + Send + Sync,
@@ -157,7 +170,7 @@ impl<S: Send + Sync + 'static> Wiring<'_, S> {
     fn logs<H: ?Sized>(&self, routes: Routes<H>) -> Vec<FollowedLog<H>> {
         let mut logs: BTreeMap<LogId, FollowedLog<H>> = BTreeMap::new();
         for (aggregate, route) in routes {
-            let upstream = Arc::clone(self.applications.application(route.application).store());
+            let upstream = self.stores.of(route.application);
             let log = logs.entry(upstream.log_id());
             let log = log.or_insert_with(|| {
                 let followed =

@@ -13,10 +13,10 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use eventsourcing_core::sql::Database;
 use eventsourcing_core::store::{
-    Append, Appended, CommandId, Epoch, EventStore, FollowerNotes, FollowerPosition,
-    FollowersQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LogChecksum,
-    LogChecksumsQuery, LogId, LogPage, LogQuery, LogSlice, Name, NotesQuery, Position, Receipt,
-    StoreError, StoredEvent, StreamQuery, VisibleLog,
+    Append, Appended, AuditStore, CommandId, Epoch, EventStore, FollowerNotes, FollowerPosition,
+    FollowerStore, FollowersQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded,
+    LogChecksum, LogChecksumsQuery, LogId, LogPage, LogQuery, LogSlice, Name, NotesQuery, Position,
+    Receipt, StoreError, StoredEvent, StreamQuery, VisibleLog, audit_of,
 };
 
 /// The change of one event on its way to a follower.
@@ -33,13 +33,13 @@ pub enum Flaw {
 /// A store that lies as long as it has flaws. Clones are the same store.
 #[derive(Clone)]
 pub struct LyingStore {
-    store: Arc<dyn EventStore>,
+    store: Arc<dyn FollowerStore>,
     flaws: Arc<Mutex<BTreeMap<Position, Flaw>>>,
     names_no_cuts: Arc<AtomicBool>,
 }
 
 impl LyingStore {
-    pub fn new(store: impl EventStore) -> Self {
+    pub fn new(store: impl FollowerStore) -> Self {
         Self {
             store: Arc::new(store),
             flaws: Arc::default(),
@@ -79,7 +79,7 @@ fn moved(event: &StoredEvent, position: Position) -> StoredEvent {
 }
 
 /// Returns the whole log, unchanged.
-pub async fn log(store: &dyn EventStore) -> Vec<StoredEvent> {
+pub async fn log(store: &dyn FollowerStore) -> Vec<StoredEvent> {
     store
         .read_log(LogQuery::after(Position::ZERO).limit(usize::MAX))
         .await
@@ -126,14 +126,33 @@ impl EventStore for LyingStore {
         self.store.receipt(command_id).await
     }
 
-    async fn receipts(
-        &self,
-        after: Option<CommandId>,
-        limit: usize,
-    ) -> Result<Vec<Receipt>, StoreError> {
-        self.store.receipts(after, limit).await
+    async fn rejection(&self, command_id: CommandId) -> Result<Option<String>, StoreError> {
+        self.store.rejection(command_id).await
     }
 
+    async fn visible(&self, position: Position) -> Result<VisibleLog, StoreError> {
+        self.store.visible(position).await
+    }
+
+    async fn wait_beyond(
+        &self,
+        position: Position,
+        epoch: Option<Epoch>,
+    ) -> Result<Position, StoreError> {
+        self.store.wait_beyond(position, epoch).await
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.store.epoch()
+    }
+
+    fn log_id(&self) -> LogId {
+        self.store.log_id()
+    }
+}
+
+#[async_trait]
+impl FollowerStore for LyingStore {
     async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {
         self.store.tracking(follower, upstream).await
     }
@@ -144,13 +163,6 @@ impl EventStore for LyingStore {
 
     async fn notes(&self, query: NotesQuery) -> Result<FollowerNotes, StoreError> {
         self.store.notes(query).await
-    }
-
-    async fn checksums(
-        &self,
-        query: LogChecksumsQuery,
-    ) -> Result<BTreeMap<LogSlice, LogChecksum>, StoreError> {
-        self.store.checksums(query).await
     }
 
     async fn lease(&self, request: LeaseRequest) -> Result<Lease, StoreError> {
@@ -174,27 +186,29 @@ impl EventStore for LyingStore {
         self.store.release(follower, upstream, token).await
     }
 
-    async fn visible(&self, position: Position) -> Result<VisibleLog, StoreError> {
-        self.store.visible(position).await
-    }
-
-    async fn wait_beyond(
-        &self,
-        position: Position,
-        epoch: Option<Epoch>,
-    ) -> Result<Position, StoreError> {
-        self.store.wait_beyond(position, epoch).await
-    }
-
-    fn epoch(&self) -> Epoch {
-        self.store.epoch()
-    }
-
-    fn log_id(&self) -> LogId {
-        self.store.log_id()
-    }
-
     fn database(&self) -> Option<Arc<dyn Database>> {
         self.store.database()
+    }
+
+    fn audit(&self) -> Option<&dyn AuditStore> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl AuditStore for LyingStore {
+    async fn receipts(
+        &self,
+        after: Option<CommandId>,
+        limit: usize,
+    ) -> Result<Vec<Receipt>, StoreError> {
+        audit_of(&*self.store)?.receipts(after, limit).await
+    }
+
+    async fn checksums(
+        &self,
+        query: LogChecksumsQuery,
+    ) -> Result<BTreeMap<LogSlice, LogChecksum>, StoreError> {
+        audit_of(&*self.store)?.checksums(query).await
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use eventsourcing_core::store::{EventStore, LogQuery, Position, StoreError};
+use eventsourcing_core::store::{EventStore, FollowerStore, LogQuery, Position, StoreError};
 use eventsourcing_postgres::PostgresOptions;
 use tokio::time::{Instant, sleep};
 

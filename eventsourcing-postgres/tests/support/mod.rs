@@ -10,8 +10,8 @@ pub(crate) mod server;
 use std::time::Duration;
 
 use eventsourcing_core::store::{
-    Append, CodecId, EventStore, Expected, Fingerprint, Load, LogQuery, NewEvent, NewSnapshot,
-    Position, StoreError, StoredEvent, StreamId, Version,
+    Append, CodecId, EventStore, Expected, Fingerprint, FollowerStore, Load, LogQuery, NewEvent,
+    NewSnapshot, Position, StoreError, StoredEvent, StreamId, Version,
 };
 use jiff::Timestamp;
 use tokio::time::timeout;
@@ -26,7 +26,7 @@ pub(crate) use server::Server;
 pub(crate) const FINGERPRINT: Fingerprint = Fingerprint(7);
 
 /// Returns all readable events, page by page.
-pub(crate) async fn log_of(store: &impl EventStore) -> Vec<StoredEvent> {
+pub(crate) async fn log_of(store: &impl FollowerStore) -> Vec<StoredEvent> {
     let mut log = Vec::new();
     let mut after = Position::ZERO;
 

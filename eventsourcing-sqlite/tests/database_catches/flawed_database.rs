@@ -7,10 +7,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use eventsourcing_core::sql::{Database, Row, SqlError, Transaction, Value};
 use eventsourcing_core::store::{
-    Append, Appended, CommandId, Epoch, EventStore, FollowerNotes, FollowerPosition,
-    FollowersQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LogChecksum,
-    LogChecksumsQuery, LogId, LogPage, LogQuery, LogSlice, Name, NotesQuery, Position, Receipt,
-    StoreError, StoredEvent, StreamQuery, Tracking, VisibleLog,
+    Append, Appended, AuditStore, CommandId, Epoch, EventStore, FollowerNotes, FollowerPosition,
+    FollowerStore, FollowersQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded,
+    LogChecksum, LogChecksumsQuery, LogId, LogPage, LogQuery, LogSlice, Name, NotesQuery, Position,
+    Receipt, StoreError, StoredEvent, StreamQuery, Tracking, VisibleLog,
 };
 use eventsourcing_sqlite::SqliteStore;
 use eventsourcing_testing::conformance::Fixture;
@@ -256,14 +256,33 @@ impl<X: Flaw> EventStore for FlawedStore<X> {
         self.store.receipt(command_id).await
     }
 
-    async fn receipts(
-        &self,
-        after: Option<CommandId>,
-        limit: usize,
-    ) -> Result<Vec<Receipt>, StoreError> {
-        self.store.receipts(after, limit).await
+    async fn rejection(&self, command_id: CommandId) -> Result<Option<String>, StoreError> {
+        self.store.rejection(command_id).await
     }
 
+    async fn visible(&self, position: Position) -> Result<VisibleLog, StoreError> {
+        self.store.visible(position).await
+    }
+
+    async fn wait_beyond(
+        &self,
+        position: Position,
+        epoch: Option<Epoch>,
+    ) -> Result<Position, StoreError> {
+        self.store.wait_beyond(position, epoch).await
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.store.epoch()
+    }
+
+    fn log_id(&self) -> LogId {
+        self.store.log_id()
+    }
+}
+
+#[async_trait]
+impl<X: Flaw> FollowerStore for FlawedStore<X> {
     async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {
         self.store.tracking(follower, upstream).await
     }
@@ -274,13 +293,6 @@ impl<X: Flaw> EventStore for FlawedStore<X> {
 
     async fn notes(&self, query: NotesQuery) -> Result<FollowerNotes, StoreError> {
         self.store.notes(query).await
-    }
-
-    async fn checksums(
-        &self,
-        query: LogChecksumsQuery,
-    ) -> Result<BTreeMap<LogSlice, LogChecksum>, StoreError> {
-        self.store.checksums(query).await
     }
 
     async fn lease(&self, request: LeaseRequest) -> Result<Lease, StoreError> {
@@ -304,28 +316,30 @@ impl<X: Flaw> EventStore for FlawedStore<X> {
         self.store.release(follower, upstream, token).await
     }
 
-    async fn visible(&self, position: Position) -> Result<VisibleLog, StoreError> {
-        self.store.visible(position).await
-    }
-
-    async fn wait_beyond(
-        &self,
-        position: Position,
-        epoch: Option<Epoch>,
-    ) -> Result<Position, StoreError> {
-        self.store.wait_beyond(position, epoch).await
-    }
-
-    fn epoch(&self) -> Epoch {
-        self.store.epoch()
-    }
-
-    fn log_id(&self) -> LogId {
-        self.store.log_id()
-    }
-
     fn database(&self) -> Option<Arc<dyn Database>> {
         let database = Arc::clone(&self.database);
         Some(database)
+    }
+
+    fn audit(&self) -> Option<&dyn AuditStore> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl<X: Flaw> AuditStore for FlawedStore<X> {
+    async fn receipts(
+        &self,
+        after: Option<CommandId>,
+        limit: usize,
+    ) -> Result<Vec<Receipt>, StoreError> {
+        self.store.receipts(after, limit).await
+    }
+
+    async fn checksums(
+        &self,
+        query: LogChecksumsQuery,
+    ) -> Result<BTreeMap<LogSlice, LogChecksum>, StoreError> {
+        self.store.checksums(query).await
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use eventsourcing_core::store::{
-    EventStore, HolderId, LeaseRequest, Position, StoreError, Tracking,
+    EventStore, FollowerStore, HolderId, LeaseRequest, Position, StoreError, Tracking,
 };
 use eventsourcing_sqlite::SqliteStore;
 use tokio::time::{sleep, timeout};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventsourcing_core::store::{CommandId, EventStore, Version};
+use eventsourcing_core::store::{CommandId, FollowerStore, Version};
 use eventsourcing_core::{Application, CommandError, Id, Receipt};
 use eventsourcing_testing::{Fault, FaultyStore, Operation};
 use tokio::task::JoinHandle;
@@ -89,7 +89,7 @@ fn a_panic_in_a_command_reaches_its_caller_and_leaves_nothing_behind() {
 }
 
 /// Returns `true` if there was a panic.
-async fn alone(store: Arc<dyn EventStore>, point: Point, when: When, what: &str) -> bool {
+async fn alone(store: Arc<dyn FollowerStore>, point: Point, when: When, what: &str) -> bool {
     let app = orders(Arc::clone(&store));
     let order = place(&app, POISON).await;
     append_former(&*store, order, Version::FIRST).await;
@@ -173,7 +173,13 @@ fn other_commands_of_the_same_batch_are_unharmed() {
     }
 }
 
-async fn in_a_batch(store: Arc<dyn EventStore>, point: Point, when: When, bad: usize, what: &str) {
+async fn in_a_batch(
+    store: Arc<dyn FollowerStore>,
+    point: Point,
+    when: When,
+    bad: usize,
+    what: &str,
+) {
     const A_WHILE: Duration = Duration::from_millis(15);
     let store = Arc::new(FaultyStore::new(store));
     let app = orders(Arc::clone(&store));

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use eventsourcing_core::store::{EventStore, Version};
+use eventsourcing_core::store::{FollowerStore, Version};
 use eventsourcing_core::{
     Application, FollowerName, Id, OnFailure, Root, Runner, RunningSystem, Stores,
 };
@@ -96,7 +96,7 @@ fn ways() -> Vec<Way> {
 }
 
 /// Stores the parcel that the policy loads for the poisonous order.
-async fn store_a_poisonous_parcel(store: Arc<dyn EventStore>) {
+async fn store_a_poisonous_parcel(store: Arc<dyn FollowerStore>) {
     let filled = ParcelEvent::Filled {
         weight: Weight(POISON),
     };
@@ -110,11 +110,11 @@ async fn store_a_poisonous_parcel(store: Arc<dyn EventStore>) {
 pub(crate) struct Place {
     pub(crate) shop: RunningSystem<Shop>,
     mirrored: Arc<Mutex<Vec<u32>>>,
-    pub(crate) store: Arc<dyn EventStore>,
+    pub(crate) store: Arc<dyn FollowerStore>,
 }
 
 impl Place {
-    pub(crate) async fn open(store: Arc<dyn EventStore>, way: Way) -> Self {
+    pub(crate) async fn open(store: Arc<dyn FollowerStore>, way: Way) -> Self {
         store_a_poisonous_parcel(Arc::clone(&store)).await;
         let mut stores = Stores::shared(Arc::clone(&store));
         if store.database().is_none() {
@@ -311,7 +311,7 @@ fn a_panic_in_a_follower_is_seen_and_nothing_is_lost_or_repeated() {
 }
 
 async fn follow(
-    store: Arc<dyn EventStore>,
+    store: Arc<dyn FollowerStore>,
     way: Way,
     point: Point,
     when: When,

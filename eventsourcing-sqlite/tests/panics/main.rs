@@ -14,7 +14,7 @@ mod shop;
 use std::sync::Arc;
 
 use eventsourcing_core::store::{
-    Append, CodecId, EventStore, Expected, MemoryStore, NewEvent, Version,
+    Append, CodecId, Expected, FollowerStore, MemoryStore, NewEvent, Version,
 };
 use eventsourcing_core::{Application, Id, Root};
 use eventsourcing_sqlite::SqliteStore;
@@ -44,7 +44,7 @@ fn runtime() -> Runtime {
 }
 
 /// A new store of each kind.
-fn stores() -> [(&'static str, Arc<dyn EventStore>); 2] {
+fn stores() -> [(&'static str, Arc<dyn FollowerStore>); 2] {
     [
         ("memory", Arc::new(MemoryStore::new())),
         (
@@ -55,7 +55,7 @@ fn stores() -> [(&'static str, Arc<dyn EventStore>); 2] {
 }
 
 /// An application of the shop's orders.
-fn orders(store: impl EventStore) -> Application {
+fn orders(store: impl FollowerStore) -> Application {
     // As in a release build: written data is not read back to check it.
     let app = Application::new("orders", store)
         .with_clock(Watch)
@@ -79,7 +79,7 @@ async fn place(app: &Application, quantity: u32) -> Id<Order> {
 
 /// Appends the events that an earlier release would have recorded for an order: the poisonous quantity twice, and then
 /// once more.
-async fn append_former(store: &dyn EventStore, order: Id<Order>, after: Version) {
+async fn append_former(store: &dyn FollowerStore, order: Id<Order>, after: Version) {
     let former = |name: &str| NewEvent {
         name: name.into(),
         schema_version: 1,

@@ -6,7 +6,6 @@ use eventsourcing_core::store::{
     Appended, EventStore, Expected, Position, StoreError, StoredEvent, StreamId, Version,
 };
 
-use super::Fixture;
 use super::assertions::{
     Picture, assert_conflict, assert_invalid, assert_positions_grow, assert_tracking_conflict,
     head_of, log_of, positions_of, stream_of, text_of, texts_of, tracking_of, version_of,
@@ -16,6 +15,7 @@ use super::builders::{
     FOLLOWER, append, append_to, event, numbered_events, other_stream, snapshot, step_from, stream,
 };
 use super::concurrency::{Start, open_many, race};
+use super::{Fixture, FollowerFixture};
 use crate::Seed;
 
 /// P1: The events of an append read back in order, with versions that continue the stream and positions that grow.
@@ -103,7 +103,7 @@ pub async fn events_get_positions_in_the_order_of_their_streams<F: Fixture>(fixt
 }
 
 /// P2: An append is all or nothing over all its streams and its tracking.
-pub async fn append_over_streams_and_tracking_is_all_or_nothing<F: Fixture>(fixture: &F) {
+pub async fn append_over_streams_and_tracking_is_all_or_nothing<F: FollowerFixture>(fixture: &F) {
     let store = fixture.open().await;
     let one = stream();
     let two = other_stream();
@@ -120,7 +120,7 @@ pub async fn append_over_streams_and_tracking_is_all_or_nothing<F: Fixture>(fixt
             .with_snapshot(snapshot(&one, 2))
             .with_tracking(step_from(from, log).to(from + 5))
     };
-    let before = Picture::of(&store, &[&one, &two], &[&FOLLOWER]).await;
+    let before = Picture::with_follower(&store, &[&one, &two]).await;
 
     assert_conflict(
         store.append(both(Expected::NoStream, 0)).await,
@@ -128,7 +128,7 @@ pub async fn append_over_streams_and_tracking_is_all_or_nothing<F: Fixture>(fixt
         Version::FIRST,
     );
     assert_tracking_conflict(store.append(both(Expected::Exists, 3)).await, &FOLLOWER, 0);
-    let after = Picture::of(&fixture.open().await, &[&one, &two], &[&FOLLOWER]).await;
+    let after = Picture::with_follower(&fixture.open().await, &[&one, &two]).await;
     assert_eq!(before, after, "nothing may be written");
 
     store
@@ -159,13 +159,13 @@ pub async fn stale_append_conflicts_and_writes_nothing<F: Fixture>(fixture: &F) 
         .await
         .expect("any version");
 
-    let before = Picture::of(&store, &[&stream], &[]).await;
+    let before = Picture::of(&store, &[&stream]).await;
     for wrong in [0, 1, 2, 4, Version::MAX.as_u64()] {
         assert_conflict(store.append(at(wrong)).await, &stream, Version::new(3));
     }
     assert_eq!(
         before,
-        Picture::of(&fixture.open().await, &[&stream], &[]).await,
+        Picture::of(&fixture.open().await, &[&stream]).await,
         "nothing may be written"
     );
     store
@@ -339,7 +339,7 @@ pub async fn append_that_carries_nothing_is_invalid<F: Fixture>(fixture: &F) {
 }
 
 /// P9: An append with tracking alone is allowed: a follower skips events.
-pub async fn tracking_alone_is_allowed<F: Fixture>(fixture: &F) {
+pub async fn tracking_alone_is_allowed<F: FollowerFixture>(fixture: &F) {
     let store = fixture.open().await;
     let appended = store
         .append(append().with_tracking(step_from(0, store.log_id()).to(17)))
@@ -431,7 +431,7 @@ pub async fn append_over_two_streams_conflicts_when_either_is_wrong<F: Fixture>(
 }
 
 /// P10: A guard (expected version, no events) on a further stream is honoured.
-pub async fn guard_on_a_further_stream_is_honoured<F: Fixture>(fixture: &F) {
+pub async fn guard_on_a_further_stream_is_honoured<F: FollowerFixture>(fixture: &F) {
     let store = fixture.open().await;
     let stream = stream();
     let guarded = other_stream();

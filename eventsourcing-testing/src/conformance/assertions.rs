@@ -4,11 +4,11 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use eventsourcing_core::store::{
-    Appended, EventStore, FollowerNotes, Load, Loaded, LogId, LogQuery, Name, NotesQuery, Position,
-    StoreError, StoredEvent, StreamId, StreamQuery, Version,
+    Appended, EventStore, FollowerNotes, FollowerStore, Load, Loaded, LogId, LogQuery, Name,
+    NotesQuery, Position, StoreError, StoredEvent, StreamId, StreamQuery, Version,
 };
 
-use super::builders::FINGERPRINT;
+use super::builders::{FINGERPRINT, FOLLOWER};
 
 /// Returns all events of a stream.
 pub(super) async fn stream_of(store: &impl EventStore, stream: &StreamId) -> Vec<StoredEvent> {
@@ -60,7 +60,7 @@ pub(super) async fn newest_of(store: &impl EventStore) -> Position {
 }
 
 pub(super) async fn tracking_of(
-    store: &impl EventStore,
+    store: &impl FollowerStore,
     follower: &Name,
     upstream: LogId,
 ) -> Position {
@@ -72,7 +72,7 @@ pub(super) async fn tracking_of(
 
 /// Returns the position, the revision and all notes of the follower.
 pub(super) async fn notebook_of(
-    store: &impl EventStore,
+    store: &impl FollowerStore,
     follower: &Name,
     upstream: LogId,
 ) -> FollowerNotes {
@@ -136,11 +136,7 @@ pub(super) struct Picture {
 }
 
 impl Picture {
-    pub(super) async fn of(
-        store: &impl EventStore,
-        streams: &[&StreamId],
-        followers: &[&Name],
-    ) -> Self {
+    pub(super) async fn of(store: &impl EventStore, streams: &[&StreamId]) -> Self {
         let mut picture = Self {
             head: head_of(store).await,
             log: log_of(store).await,
@@ -155,6 +151,19 @@ impl Picture {
                 .loaded
                 .push(loaded(store, stream, Version::MAX).await);
         }
+        picture
+    }
+
+    pub(super) async fn with_follower(store: &impl FollowerStore, streams: &[&StreamId]) -> Self {
+        Self::with_followers(store, streams, &[&FOLLOWER]).await
+    }
+
+    pub(super) async fn with_followers(
+        store: &impl FollowerStore,
+        streams: &[&StreamId],
+        followers: &[&Name],
+    ) -> Self {
+        let mut picture = Self::of(store, streams).await;
         for follower in followers {
             picture
                 .tracking

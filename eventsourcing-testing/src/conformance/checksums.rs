@@ -3,26 +3,26 @@
 use std::collections::BTreeMap;
 
 use eventsourcing_core::store::{
-    EventHash, EventStore, Expected, Filter, LogChecksum, LogChecksumsQuery, LogSlice, Name,
-    NewEvent, Position, StoredEvent, StreamId, Version,
+    AuditStore, EventHash, EventStore, Expected, Filter, LogChecksum, LogChecksumsQuery, LogSlice,
+    Name, NewEvent, Position, StoredEvent, StreamId, Version,
 };
 use uuid::Uuid;
 
-use super::Fixture;
+use super::FollowerFixture;
 use super::assertions::log_of;
 use super::builders::{
     CATEGORY, OTHER_CATEGORY, append, append_to, event, named_event, other_stream, stream,
 };
 
 async fn checksums_of(
-    store: &impl EventStore,
+    store: &impl AuditStore,
     query: LogChecksumsQuery,
 ) -> BTreeMap<LogSlice, LogChecksum> {
     store.checksums(query).await.expect("figures can be read")
 }
 
 /// P31: Checksums equal those computed from the events: for each slice, in any range, through any filter.
-pub async fn checksums_are_what_counting_by_hand_gives<F: Fixture>(fixture: &F) {
+pub async fn checksums_are_what_counting_by_hand_gives<F: FollowerFixture>(fixture: &F) {
     let store = fixture.open().await;
     write_more_than_a_slice(&store).await;
     let by_hand = ByHand::new(log_of(&fixture.open().await).await);
@@ -205,7 +205,7 @@ impl ByHand {
 }
 
 /// P31: There are no checksums of an empty range, an empty log, or a range whose end is before its beginning.
-pub async fn checksums_of_nothing_are_none<F: Fixture>(fixture: &F) {
+pub async fn checksums_of_nothing_are_none<F: FollowerFixture>(fixture: &F) {
     let store = fixture.open().await;
     assert_eq!(
         checksums_of(
@@ -241,7 +241,7 @@ pub async fn checksums_of_nothing_are_none<F: Fixture>(fixture: &F) {
 }
 
 /// P31: The digest of an event is the documented one, because checksums of different stores are compared.
-pub async fn digest_of_an_event_is_the_documented_one<F: Fixture>(fixture: &F) {
+pub async fn digest_of_an_event_is_the_documented_one<F: FollowerFixture>(fixture: &F) {
     let store = fixture.open().await;
     let stream = StreamId::new(
         "Gr\u{f6}\u{df}e",

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use eventsourcing_core::store::{Appended, CommandId, EventStore, Expected, Position, Version};
+use eventsourcing_core::store::{
+    Appended, AuditStore, CommandId, EventStore, Expected, Position, Version,
+};
 
-use super::Fixture;
 use super::assertions::{
     Picture, assert_conflict, assert_invalid, head_of, log_of, stream_of, text_of, texts_of,
     tracking_of, versions_of,
@@ -13,10 +14,11 @@ use super::builders::{
     FOLLOWER, append, append_to, event, numbered_events, other_stream, snapshot, step_from, stream,
 };
 use super::concurrency::{Start, drop_midway, open_many, race, within};
+use super::{Fixture, FollowerFixture};
 use crate::Seed;
 
 /// P6: A command id seen before returns the first receipt and writes nothing — in the same process and in another.
-pub async fn repeated_command_returns_the_first_receipt_and_writes_nothing<F: Fixture>(
+pub async fn repeated_command_returns_the_first_receipt_and_writes_nothing<F: FollowerFixture>(
     fixture: &F,
 ) {
     let store = fixture.open().await;
@@ -48,7 +50,7 @@ pub async fn repeated_command_returns_the_first_receipt_and_writes_nothing<F: Fi
         "no event, and what was there before"
     );
 
-    let before = Picture::of(&store, &[&stream], &[&FOLLOWER]).await;
+    let before = Picture::with_follower(&store, &[&stream]).await;
     for store in [&store, &fixture.open().await] {
         let again = store
             .append(write.clone())
@@ -63,13 +65,15 @@ pub async fn repeated_command_returns_the_first_receipt_and_writes_nothing<F: Fi
     }
     assert_eq!(
         before,
-        Picture::of(&fixture.open().await, &[&stream], &[&FOLLOWER]).await,
+        Picture::with_follower(&fixture.open().await, &[&stream]).await,
         "nothing may be written"
     );
 }
 
 /// P6: A command id seen before returns the first receipt even when the expected version is stale by now.
-pub async fn repeated_command_is_recognised_when_its_expectation_is_stale<F: Fixture>(fixture: &F) {
+pub async fn repeated_command_is_recognised_when_its_expectation_is_stale<F: FollowerFixture>(
+    fixture: &F,
+) {
     let store = fixture.open().await;
     let stream = stream();
     let id = CommandId::new();
@@ -106,7 +110,7 @@ pub async fn repeated_command_is_recognised_when_its_expectation_is_stale<F: Fix
 }
 
 /// P6: The receipt of a command that was carried out can be read; there is none of any other command.
-pub async fn receipt_of_a_command_can_be_read<F: Fixture>(fixture: &F) {
+pub async fn receipt_of_a_command_can_be_read<F: FollowerFixture>(fixture: &F) {
     let store = fixture.open().await;
     let stream = stream();
 
@@ -145,7 +149,7 @@ pub async fn receipt_of_a_command_can_be_read<F: Fixture>(fixture: &F) {
 }
 
 /// P6: Receipts are listed in the order of their command ids: at most `limit` receipts after a given id.
-pub async fn receipts_are_listed_in_the_order_of_their_commands<F: Fixture>(fixture: &F) {
+pub async fn receipts_are_listed_in_the_order_of_their_commands<F: FollowerFixture>(fixture: &F) {
     let store = fixture.open().await;
     let mut rng = Seed::from_env().rng(0);
 
@@ -260,7 +264,7 @@ pub async fn simultaneous_appends_of_one_command_write_once<F: Fixture>(fixture:
 
 /// P11: If the future is dropped at any await the append has happened as a whole or not at all, and a retry with its command id
 /// shows the outcome.
-pub async fn dropped_append_happened_wholly_or_not_at_all<F: Fixture>(fixture: &F) {
+pub async fn dropped_append_happened_wholly_or_not_at_all<F: FollowerFixture>(fixture: &F) {
     let mut rng = Seed::from_env().rng(0);
     let store = fixture.open().await;
     let fresh = fixture.open().await;

@@ -16,7 +16,7 @@ use super::builders::{
 };
 use super::concurrency::{finished, within};
 use super::writer::be_refused_in_every_way;
-use super::{DurableFixture, Fixture};
+use super::{DurableFixture, FollowerFixture};
 
 /// P27: Acknowledged appends are readable after a crash, and the log continues after them.
 pub async fn acknowledged_appends_survive_a_crash<F: DurableFixture>(fixture: &F) {
@@ -49,10 +49,10 @@ pub async fn acknowledged_appends_survive_a_crash<F: DurableFixture>(fixture: &F
             .expect("the step is kept from life to life");
         acknowledged.insert(last);
 
-        let before = Picture::of(&*store, &[], &[&FOLLOWER]).await;
+        let before = Picture::with_follower(&*store, &[]).await;
         let store = Arc::into_inner(store).expect("the writers have ended");
         fixture.crash(store).await;
-        let after = Picture::of(&fixture.open().await, &[], &[&FOLLOWER]).await;
+        let after = Picture::with_follower(&fixture.open().await, &[]).await;
         assert_eq!(before, after, "everything acknowledged survives the crash");
     }
 }
@@ -127,7 +127,7 @@ pub async fn position_is_never_used_twice_after_a_restart<F: DurableFixture>(fix
 }
 
 /// P28: Errors are true: after `Conflict` and `Invalid` nothing was written, and the attempt left no trace.
-pub async fn refused_append_leaves_no_trace<F: Fixture>(fixture: &F) {
+pub async fn refused_append_leaves_no_trace<F: FollowerFixture>(fixture: &F) {
     let store = fixture.open().await;
     let there = stream();
     let missing = other_stream();
@@ -138,7 +138,7 @@ pub async fn refused_append_leaves_no_trace<F: Fixture>(fixture: &F) {
         .append(start.with_snapshot(snapshot(&there, 2)).with_tracking(step))
         .await
         .expect("any version");
-    let before = Picture::of(&store, &[&there, &missing], &[&FOLLOWER]).await;
+    let before = Picture::with_follower(&store, &[&there, &missing]).await;
     let id = CommandId::new();
     for (what, refused) in refusals(&store, &there, &missing) {
         let result = store.append(refused.with_command_id(id)).await;
@@ -149,7 +149,7 @@ pub async fn refused_append_leaves_no_trace<F: Fixture>(fixture: &F) {
             Refusal::TrackingConflict => assert_tracking_conflict(result, &FOLLOWER, 2),
             Refusal::Invalid(what) => assert_invalid(result, what),
         }
-        let after = Picture::of(&fixture.open().await, &[&there, &missing], &[&FOLLOWER]).await;
+        let after = Picture::with_follower(&fixture.open().await, &[&there, &missing]).await;
         assert_eq!(before, after, "nothing may be written");
     }
     let appended = store
@@ -250,7 +250,7 @@ pub async fn opening_again_changes_nothing<F: DurableFixture>(fixture: &F) {
         .append(write.with_snapshot(snapshot(&stream, 2)))
         .await
         .expect("any version");
-    let before = Picture::of(&store, &[&stream], &[&FOLLOWER]).await;
+    let before = Picture::with_follower(&store, &[&stream]).await;
     fixture.crash(store).await;
     for _ in 0..2 {
         let store = fixture
@@ -258,7 +258,7 @@ pub async fn opening_again_changes_nothing<F: DurableFixture>(fixture: &F) {
             .await
             .expect("a place can be opened again");
         assert_eq!(store.log_id(), log_id, "it is the same log");
-        assert_eq!(Picture::of(&store, &[&stream], &[&FOLLOWER]).await, before);
+        assert_eq!(Picture::with_follower(&store, &[&stream]).await, before);
         fixture.crash(store).await;
     }
 }

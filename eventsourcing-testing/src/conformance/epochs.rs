@@ -4,16 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventsourcing_core::store::{
-    CommandId, EventRef, EventStore, Expected, LogQuery, Position, StoreError, VisibleLog,
+    CommandId, EventRef, EventStore, Expected, FollowerStore, LogQuery, Position, StoreError,
+    VisibleLog,
 };
 
 use super::assertions::{Picture, head_of, log_of, stream_of, text_of, texts_of};
 use super::builders::{append, append_to, event, snapshot, step_from, stream};
 use super::concurrency::within;
-use super::{Fixture, RevertingFixture};
+use super::{Fixture, FollowerFixture, RevertingFixture};
 
 /// P33, P34, P36: A page, an append, a step and a wait that name another epoch are refused, and nothing is written.
-pub async fn nothing_is_done_in_an_epoch_that_is_not_the_present_one<F: Fixture>(fixture: &F) {
+pub async fn nothing_is_done_in_an_epoch_that_is_not_the_present_one<F: FollowerFixture>(
+    fixture: &F,
+) {
     let store = fixture.open().await;
     let stream = stream();
     store
@@ -22,7 +25,7 @@ pub async fn nothing_is_done_in_an_epoch_that_is_not_the_present_one<F: Fixture>
         .expect("any version");
     let present = store.epoch();
     let other = store.epoch().next();
-    let before = Picture::of(&store, &[&stream], &[&super::builders::FOLLOWER]).await;
+    let before = Picture::with_follower(&store, &[&stream]).await;
 
     let step = step_from(0, store.log_id()).to(1);
     for append in [
@@ -47,12 +50,7 @@ pub async fn nothing_is_done_in_an_epoch_that_is_not_the_present_one<F: Fixture>
     );
     assert_eq!(
         before,
-        Picture::of(
-            &fixture.open().await,
-            &[&stream],
-            &[&super::builders::FOLLOWER]
-        )
-        .await
+        Picture::with_follower(&fixture.open().await, &[&stream]).await
     );
 
     let page = store
@@ -82,7 +80,7 @@ pub async fn nothing_is_done_in_an_epoch_that_is_not_the_present_one<F: Fixture>
 }
 
 /// P34: A step in a transaction that was decided in another epoch is refused, and nothing is written.
-pub async fn step_in_a_transaction_of_another_epoch_is_refused<F: Fixture>(fixture: &F) {
+pub async fn step_in_a_transaction_of_another_epoch_is_refused<F: FollowerFixture>(fixture: &F) {
     let store = fixture.open().await;
     let database = store.database().expect("it has a database");
     let step = step_from(0, store.log_id()).to(1);

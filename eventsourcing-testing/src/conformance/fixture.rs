@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use eventsourcing_core::store::{EventStore, StoreError};
+use eventsourcing_core::store::{AuditStore, EventStore, FollowerStore, StoreError};
 
 /// A place where stores live: a folder, a schema, a piece of memory. Every promise is tested in a new one.
 ///
@@ -43,8 +43,13 @@ pub trait Fixture: Sized + Send + Sync + 'static {
     fn open(&self) -> impl Future<Output = Self::Store> + Send;
 }
 
+/// A place of stores on which systems run. Every [`Fixture`] of such stores is one.
+pub trait FollowerFixture: Fixture<Store: FollowerStore + AuditStore> {}
+
+impl<F: Fixture<Store: FollowerStore + AuditStore>> FollowerFixture for F {}
+
 /// A place whose contents outlive the process: joins the suite with `conformance!(MyFixture, durable)`.
-pub trait DurableFixture: Fixture {
+pub trait DurableFixture: FollowerFixture {
     /// Opens a further store. [`Fixture::open`] is the same for a healthy place.
     ///
     /// # Errors

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use eventsourcing_core::store::{
-    EventStore, HolderId, Lease, LeaseHolder, LeaseRequest, LeaseToken, LogId, Name, Position,
-    StoreError,
+    EventStore, FollowerStore, HolderId, Lease, LeaseHolder, LeaseRequest, LeaseToken, LogId, Name,
+    Position, StoreError,
 };
 use tokio::time::sleep;
 
-use super::Fixture;
+use super::FollowerFixture;
 use super::assertions::{Picture, assert_invalid, stream_of};
 use super::builders::{FOLLOWER, append, append_to, step_from, stream};
 use super::concurrency::{Start, open_many, race};
@@ -27,7 +27,7 @@ fn request(holder: HolderId, upstream: LogId, duration: Duration) -> LeaseReques
     }
 }
 
-async fn held(store: &impl EventStore, holder: HolderId, duration: Duration) -> LeaseToken {
+async fn held(store: &impl FollowerStore, holder: HolderId, duration: Duration) -> LeaseToken {
     match store
         .lease(request(holder, store.log_id(), duration))
         .await
@@ -40,7 +40,7 @@ async fn held(store: &impl EventStore, holder: HolderId, duration: Duration) -> 
     }
 }
 
-async fn assert_taken(store: &impl EventStore, asks: HolderId, holds: HolderId) {
+async fn assert_taken(store: &impl FollowerStore, asks: HolderId, holds: HolderId) {
     match store
         .lease(request(asks, store.log_id(), LONG))
         .await
@@ -55,7 +55,7 @@ async fn assert_taken(store: &impl EventStore, asks: HolderId, holds: HolderId) 
 }
 
 /// P23: A lease is held by one holder at a time, which may renew it and keeps its token.
-pub async fn lease_is_held_by_one_holder_at_a_time<F: Fixture>(fixture: &F) {
+pub async fn lease_is_held_by_one_holder_at_a_time<F: FollowerFixture>(fixture: &F) {
     let store = fixture.open().await;
     let other = fixture.open().await;
 
@@ -73,7 +73,7 @@ pub async fn lease_is_held_by_one_holder_at_a_time<F: Fixture>(fixture: &F) {
 }
 
 /// P23: Exactly one of any number of concurrent requests gets the lease.
-pub async fn of_many_who_ask_at_once_one_gets_the_lease<F: Fixture>(fixture: &F) {
+pub async fn of_many_who_ask_at_once_one_gets_the_lease<F: FollowerFixture>(fixture: &F) {
     let stores = open_many(fixture, 3).await;
     for round in 0..10 {
         let follower = Name::from(format!("follower-{round}"));
@@ -97,7 +97,7 @@ pub async fn of_many_who_ask_at_once_one_gets_the_lease<F: Fixture>(fixture: &F)
 }
 
 /// P23: A lease expires by the store's clock; the next holder gets a larger token and the position of the follower.
-pub async fn expired_lease_is_taken_over_with_a_larger_token<F: Fixture>(fixture: &F) {
+pub async fn expired_lease_is_taken_over_with_a_larger_token<F: FollowerFixture>(fixture: &F) {
     let store = fixture.open().await;
     let other = fixture.open().await;
 
@@ -125,7 +125,7 @@ pub async fn expired_lease_is_taken_over_with_a_larger_token<F: Fixture>(fixture
 }
 
 /// P23: Renewing a lease makes it last longer.
-pub async fn renewed_lease_lasts<F: Fixture>(fixture: &F) {
+pub async fn renewed_lease_lasts<F: FollowerFixture>(fixture: &F) {
     let store = fixture.open().await;
     let ours = HolderId::new();
     let theirs = HolderId::new();
@@ -137,7 +137,7 @@ pub async fn renewed_lease_lasts<F: Fixture>(fixture: &F) {
 }
 
 /// P23: An append with an outdated token is refused and writes nothing; one without a token is accepted.
-pub async fn append_with_an_outdated_token_is_refused<F: Fixture>(fixture: &F) {
+pub async fn append_with_an_outdated_token_is_refused<F: FollowerFixture>(fixture: &F) {
     let store = fixture.open().await;
     let stream = stream();
 
@@ -163,7 +163,7 @@ pub async fn append_with_an_outdated_token_is_refused<F: Fixture>(fixture: &F) {
         .await
         .expect("the lease has expired, but has no other holder");
     let newest = held(&store, HolderId::new(), LONG).await;
-    let before = Picture::of(&store, &[&stream], &[&FOLLOWER]).await;
+    let before = Picture::with_follower(&store, &[&stream]).await;
     match store.append(step(2, Some(outdated))).await {
         Err(StoreError::LeaseLost {
             follower,
@@ -176,7 +176,7 @@ pub async fn append_with_an_outdated_token_is_refused<F: Fixture>(fixture: &F) {
     }
     assert_eq!(
         before,
-        Picture::of(&fixture.open().await, &[&stream], &[&FOLLOWER]).await,
+        Picture::with_follower(&fixture.open().await, &[&stream]).await,
         "nothing may be written"
     );
     store
@@ -188,7 +188,7 @@ pub async fn append_with_an_outdated_token_is_refused<F: Fixture>(fixture: &F) {
 }
 
 /// P23: A released lease is free at once; a release with an outdated token changes nothing.
-pub async fn released_lease_is_free_at_once<F: Fixture>(fixture: &F) {
+pub async fn released_lease_is_free_at_once<F: FollowerFixture>(fixture: &F) {
     let store = fixture.open().await;
     let other = fixture.open().await;
 
@@ -210,7 +210,7 @@ pub async fn released_lease_is_free_at_once<F: Fixture>(fixture: &F) {
 }
 
 /// P23: The holder and the remaining time of a lease can be read; there is no holder after its expiry or release.
-pub async fn holder_of_a_lease_is_known_until_it_ends<F: Fixture>(fixture: &F) {
+pub async fn holder_of_a_lease_is_known_until_it_ends<F: FollowerFixture>(fixture: &F) {
     let store = fixture.open().await;
     let other = fixture.open().await;
 
@@ -282,7 +282,7 @@ pub async fn holder_of_a_lease_is_known_until_it_ends<F: Fixture>(fixture: &F) {
 }
 
 /// P23: Leases on different followers and logs are independent; names and durations beyond the limits are `Invalid`.
-pub async fn leases_are_independent<F: Fixture>(fixture: &F) {
+pub async fn leases_are_independent<F: FollowerFixture>(fixture: &F) {
     let store = fixture.open().await;
     held(&store, HolderId::new(), LONG).await;
     let elsewhere = store

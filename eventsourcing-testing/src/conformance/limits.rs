@@ -7,14 +7,14 @@ use eventsourcing_core::store::{
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::Fixture;
 use super::assertions::{
     Picture, assert_invalid, follow, log_of, stream_of, text_of, texts_of, tracking_of, versions_of,
 };
 use super::builders::{
-    CATEGORY, FOLLOWER, append, append_to, event, named_event, numbered_events, other_stream,
-    snapshot, step_from, stream,
+    CATEGORY, append, append_to, event, named_event, numbered_events, other_stream, snapshot,
+    step_from, stream,
 };
+use super::{Fixture, FollowerFixture};
 
 /// P8: Payload, metadata, names and ids come back byte for byte: empty, non-UTF-8 payload, every Unicode plane, 1 MiB.
 pub async fn bytes_and_names_come_back_unchanged<F: Fixture>(fixture: &F) {
@@ -57,7 +57,7 @@ pub async fn bytes_and_names_come_back_unchanged<F: Fixture>(fixture: &F) {
             "the bytes of {name:?} have changed"
         );
     }
-    assert_hard_names_filter_and_follow(&store).await;
+    assert_hard_names_filter(&store).await;
 }
 
 const HARD_TIMES: [Timestamp; 4] = [
@@ -122,7 +122,7 @@ fn hard_names() -> Vec<Name> {
     names
 }
 
-async fn assert_hard_names_filter_and_follow(store: &impl EventStore) {
+async fn assert_hard_names_filter(store: &impl EventStore) {
     for name in hard_names() {
         let query = LogQuery::after(Position::ZERO)
             .categories([name.clone()])
@@ -132,13 +132,20 @@ async fn assert_hard_names_filter_and_follow(store: &impl EventStore) {
             1,
             "the filter finds {name:?}"
         );
+    }
+}
+
+/// P8: Any name within the limits may be that of a follower.
+pub async fn any_name_may_follow<F: FollowerFixture>(fixture: &F) {
+    let store = fixture.open().await;
+    for name in hard_names() {
         let step = step_from(0, store.log_id()).by(name.clone()).to(3);
         store
             .append(append().with_tracking(step))
             .await
             .expect("any name may follow");
         assert_eq!(
-            tracking_of(store, &name, store.log_id()).await,
+            tracking_of(&store, &name, store.log_id()).await,
             Position::new(3),
             "follower {name:?}"
         );
@@ -225,7 +232,7 @@ pub async fn largest_allowed_append_is_kept<F: Fixture>(fixture: &F) {
 }
 
 /// P8: Beyond the documented limits an append is `Invalid` and nothing is written.
-pub async fn beyond_the_limits_is_invalid_and_writes_nothing<F: Fixture>(fixture: &F) {
+pub async fn beyond_the_limits_is_invalid_and_writes_nothing<F: FollowerFixture>(fixture: &F) {
     let store = fixture.open().await;
     let stream = stream();
 
@@ -233,13 +240,13 @@ pub async fn beyond_the_limits_is_invalid_and_writes_nothing<F: Fixture>(fixture
         .append(append_to(&stream, "there"))
         .await
         .expect("any version");
-    let before = Picture::of(&store, &[&stream], &[&FOLLOWER]).await;
+    let before = Picture::with_follower(&store, &[&stream]).await;
     for (what, extra) in appends_beyond_the_limits(&store, &stream) {
         assert_invalid(store.append(extra).await, &what);
     }
     assert_eq!(
         before,
-        Picture::of(&fixture.open().await, &[&stream], &[&FOLLOWER]).await,
+        Picture::with_follower(&fixture.open().await, &[&stream]).await,
         "nothing may be written"
     );
 }

@@ -11,7 +11,6 @@ use eventsourcing_core::store::{
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::Fixture;
 use super::assertions::{
     assert_positions_grow, follow, head_of, log_of, newest_of, positions_of, texts_of,
 };
@@ -21,6 +20,7 @@ use super::builders::{
 };
 use super::concurrency::{drop_midway, finished, open_many};
 use super::writer::{Writer, be_refused_in_every_way};
+use super::{Fixture, FollowerFixture};
 use crate::Seed;
 
 /// P15: Pages come in position order; following each page's ceiling visits every event once.
@@ -384,7 +384,7 @@ pub async fn ceiling_moves_over_what_the_filter_left_out<F: Fixture>(fixture: &F
 }
 
 /// P18: `head` is the ceiling of the readable events, never a number that is only reserved. An empty log has head 0.
-pub async fn head_is_the_position_of_the_last_readable_event<F: Fixture>(fixture: &F) {
+pub async fn head_is_the_position_of_the_last_readable_event<F: FollowerFixture>(fixture: &F) {
     let store = fixture.open().await;
     let stream = stream();
 
@@ -455,7 +455,7 @@ pub async fn head_never_runs_ahead_of_what_is_readable<F: Fixture>(fixture: &F) 
 }
 
 /// P19: A position is never used twice, also after failed appends.
-pub async fn position_is_never_used_twice<F: Fixture>(fixture: &F) {
+pub async fn position_is_never_used_twice<F: FollowerFixture>(fixture: &F) {
     let mut rng = Seed::from_env().rng(0);
     let store = fixture.open().await;
     let stream = stream();
@@ -488,7 +488,9 @@ pub async fn position_is_never_used_twice<F: Fixture>(fixture: &F) {
 
 /// P37: The newest position is that of the last visible event, on every store; refused appends, steps and commands without
 /// events do not change it.
-pub async fn newest_position_is_that_of_the_last_event_that_can_be_seen<F: Fixture>(fixture: &F) {
+pub async fn newest_position_is_that_of_the_last_event_that_can_be_seen<F: FollowerFixture>(
+    fixture: &F,
+) {
     let store = fixture.open().await;
     let stream = stream();
 

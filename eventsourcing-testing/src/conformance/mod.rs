@@ -56,12 +56,15 @@ mod writer;
 pub(crate) use assertions::log_of;
 
 pub use appending::*;
-pub use catalogue::{Promise, database_promises, durable_promises, promises, reverting_promises};
+pub use catalogue::{
+    Promise, database_promises, durable_promises, event_promises, event_store_promises, promises,
+    reverting_promises,
+};
 pub use checksums::*;
 pub use commands::*;
 pub use durability::*;
 pub use epochs::*;
-pub use fixture::{DurableFixture, Fixture, RevertingFixture};
+pub use fixture::{DurableFixture, Fixture, FollowerFixture, RevertingFixture};
 pub use leases::*;
 pub use limits::*;
 pub use log::*;

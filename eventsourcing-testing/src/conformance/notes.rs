@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use eventsourcing_core::store::{
-    CommandId, EventStore, Expected, FollowerNotes, HolderId, LeaseRequest, LeaseToken, LogId,
-    NOTE_BYTES_MAX, NOTE_KEY_BYTES_MAX, Name, NotesQuery, Position, Revision, StoreError, Tracking,
+    CommandId, EventStore, Expected, FollowerNotes, FollowerStore, HolderId, LeaseRequest,
+    LeaseToken, LogId, NOTE_BYTES_MAX, NOTE_KEY_BYTES_MAX, Name, NotesQuery, Position, Revision,
+    StoreError, Tracking,
 };
 
-use super::Fixture;
+use super::FollowerFixture;
 use super::assertions::{
     Picture, assert_invalid, assert_tracking_conflict, notebook_of, stream_of,
 };
@@ -16,7 +17,7 @@ use super::builders::{FOLLOWER, append, append_to, other_stream, snapshot, step_
 use super::concurrency::{Start, finished, open_many, race};
 use crate::Seed;
 
-async fn make(store: &impl EventStore, step: Tracking) {
+async fn make(store: &impl FollowerStore, step: Tracking) {
     store
         .append(append().with_tracking(step))
         .await
@@ -25,7 +26,7 @@ async fn make(store: &impl EventStore, step: Tracking) {
 
 /// Returns the notes of the usual follower that match `query`.
 async fn notes_of(
-    store: &impl EventStore,
+    store: &impl FollowerStore,
     query: impl FnOnce(NotesQuery) -> NotesQuery,
 ) -> Vec<(String, String)> {
     let query = query(NotesQuery::new(FOLLOWER, store.log_id(), ""));
@@ -46,7 +47,7 @@ fn notes<const N: usize>(notes: [(&str, &str); N]) -> BTreeMap<String, String> {
 }
 
 /// P30: Notes are written with the step that carries them, or neither is.
-pub async fn notes_are_written_with_their_step_or_not_at_all<F: Fixture>(fixture: &F) {
+pub async fn notes_are_written_with_their_step_or_not_at_all<F: FollowerFixture>(fixture: &F) {
     let store = fixture.open().await;
     let fresh = fixture.open().await;
     let stream = stream();
@@ -73,7 +74,7 @@ pub async fn notes_are_written_with_their_step_or_not_at_all<F: Fixture>(fixture
     };
     assert_eq!(notebook_of(&fresh, &FOLLOWER, log_id).await, written);
 
-    let before = Picture::of(&fresh, &[&stream], &[&FOLLOWER]).await;
+    let before = Picture::with_follower(&fresh, &[&stream]).await;
     let step = |from: u64| {
         step_from(from, log_id)
             .to(5)
@@ -103,13 +104,15 @@ pub async fn notes_are_written_with_their_step_or_not_at_all<F: Fixture>(fixture
     );
     assert_eq!(
         before,
-        Picture::of(&fixture.open().await, &[&stream], &[&FOLLOWER]).await,
+        Picture::with_follower(&fixture.open().await, &[&stream]).await,
         "nothing may be written"
     );
 }
 
 /// P30: A step that expects another revision is refused and writes nothing, also where the follower is at `from`.
-pub async fn step_at_an_outdated_revision_is_refused_and_writes_nothing<F: Fixture>(fixture: &F) {
+pub async fn step_at_an_outdated_revision_is_refused_and_writes_nothing<F: FollowerFixture>(
+    fixture: &F,
+) {
     let store = fixture.open().await;
     let stream = stream();
 
@@ -128,14 +131,14 @@ pub async fn step_at_an_outdated_revision_is_refused_and_writes_nothing<F: Fixtu
         .append(step(4, 4, 1))
         .await
         .expect("one step was made");
-    let before = Picture::of(&store, &[&stream], &[&FOLLOWER]).await;
+    let before = Picture::with_follower(&store, &[&stream]).await;
     for revision in [0, 1, 3, Position::MAX.as_u64()] {
         assert_tracking_conflict(store.append(step(4, 4, revision)).await, &FOLLOWER, 4);
         assert_tracking_conflict(store.append(step(4, 9, revision)).await, &FOLLOWER, 4);
     }
     assert_eq!(
         before,
-        Picture::of(&fixture.open().await, &[&stream], &[&FOLLOWER]).await,
+        Picture::with_follower(&fixture.open().await, &[&stream]).await,
         "nothing may be written"
     );
     store
@@ -149,7 +152,7 @@ pub async fn step_at_an_outdated_revision_is_refused_and_writes_nothing<F: Fixtu
 }
 
 /// P30: Every step adds one to the revision: with notes or without, forwards or in place. A refused or repeated step does not.
-pub async fn every_step_adds_one_to_the_revision<F: Fixture>(fixture: &F) {
+pub async fn every_step_adds_one_to_the_revision<F: FollowerFixture>(fixture: &F) {
     let store = fixture.open().await;
     let log_id = store.log_id();
     let id = CommandId::new();
@@ -198,7 +201,9 @@ pub async fn every_step_adds_one_to_the_revision<F: Fixture>(fixture: &F) {
 }
 
 /// P30: A note replaces the previous one of its key. Removing a missing note is harmless.
-pub async fn note_that_is_put_replaces_and_one_that_is_missing_may_be_removed<F: Fixture>(
+pub async fn note_that_is_put_replaces_and_one_that_is_missing_may_be_removed<
+    F: FollowerFixture,
+>(
     fixture: &F,
 ) {
     let store = fixture.open().await;
@@ -247,7 +252,9 @@ pub async fn note_that_is_put_replaces_and_one_that_is_missing_may_be_removed<F:
 
 /// P30: A query returns the notes whose keys begin with a prefix and come after a key: at most `limit`, in the order of the bytes
 /// of their keys.
-pub async fn notes_are_read_in_order_by_prefix_after_a_key_and_so_many<F: Fixture>(fixture: &F) {
+pub async fn notes_are_read_in_order_by_prefix_after_a_key_and_so_many<F: FollowerFixture>(
+    fixture: &F,
+) {
     let store = fixture.open().await;
     let mut keys = hard_keys();
     let step = keys
@@ -368,7 +375,7 @@ fn hard_keys() -> Vec<String> {
     keys
 }
 
-async fn pages(store: &impl EventStore, prefix: &str, limit: usize) -> Vec<(String, String)> {
+async fn pages(store: &impl FollowerStore, prefix: &str, limit: usize) -> Vec<(String, String)> {
     let mut found: Vec<(String, String)> = Vec::new();
     loop {
         let after = found.last().map(|(key, _)| key.clone()).unwrap_or_default();
@@ -394,7 +401,7 @@ async fn pages(store: &impl EventStore, prefix: &str, limit: usize) -> Vec<(Stri
 }
 
 /// P30: Position, revision and notes are read as of one moment, also during steps of the follower.
-pub async fn notebook_is_of_one_moment_while_the_follower_steps<F: Fixture>(fixture: &F) {
+pub async fn notebook_is_of_one_moment_while_the_follower_steps<F: FollowerFixture>(fixture: &F) {
     const STEPS: u64 = 60;
     let stores = open_many(fixture, 2).await;
     let writer = Arc::clone(&stores[0]);
@@ -440,7 +447,9 @@ pub async fn notebook_is_of_one_moment_while_the_follower_steps<F: Fixture>(fixt
 }
 
 /// P30: Notes of different followers, and of one follower in different logs, are independent.
-pub async fn notes_of_different_followers_and_logs_are_independent<F: Fixture>(fixture: &F) {
+pub async fn notes_of_different_followers_and_logs_are_independent<F: FollowerFixture>(
+    fixture: &F,
+) {
     let store = fixture.open().await;
     let logs = [store.log_id(), LogId::new()];
     let places: Vec<_> = ["statements", "Statements", "statement"]
@@ -487,7 +496,7 @@ pub async fn notes_of_different_followers_and_logs_are_independent<F: Fixture>(f
 }
 
 /// P30: Keys and values come back byte for byte: empty values, every Unicode plane, 16 MiB.
-pub async fn notes_come_back_unchanged<F: Fixture>(fixture: &F) {
+pub async fn notes_come_back_unchanged<F: FollowerFixture>(fixture: &F) {
     let store = fixture.open().await;
     let every_plane: String = (0..=16)
         .filter_map(|plane| char::from_u32(plane * 0x1_0000 + 0x1234))
@@ -536,7 +545,9 @@ pub async fn notes_come_back_unchanged<F: Fixture>(fixture: &F) {
 }
 
 /// P30: Beyond the documented limits a step is `Invalid` and nothing is written.
-pub async fn notes_beyond_the_limits_are_invalid_and_write_nothing<F: Fixture>(fixture: &F) {
+pub async fn notes_beyond_the_limits_are_invalid_and_write_nothing<F: FollowerFixture>(
+    fixture: &F,
+) {
     let store = fixture.open().await;
     let stream = stream();
 
@@ -547,7 +558,7 @@ pub async fn notes_beyond_the_limits_are_invalid_and_write_nothing<F: Fixture>(f
             .with_note("there", "before"),
     )
     .await;
-    let before = Picture::of(&store, &[&stream], &[&FOLLOWER]).await;
+    let before = Picture::with_follower(&store, &[&stream]).await;
     let step = || {
         step_from(0, store.log_id())
             .to(1)
@@ -584,13 +595,15 @@ pub async fn notes_beyond_the_limits_are_invalid_and_write_nothing<F: Fixture>(f
     }
     assert_eq!(
         before,
-        Picture::of(&fixture.open().await, &[&stream], &[&FOLLOWER]).await,
+        Picture::with_follower(&fixture.open().await, &[&stream]).await,
         "nothing may be written"
     );
 }
 
 /// P30: Exactly one of any number of concurrent steps at one revision succeeds, with a lease and without.
-pub async fn of_concurrent_steps_at_one_revision_exactly_one_succeeds<F: Fixture>(fixture: &F) {
+pub async fn of_concurrent_steps_at_one_revision_exactly_one_succeeds<F: FollowerFixture>(
+    fixture: &F,
+) {
     let seed = Seed::from_env();
     let stores = open_many(fixture, 3).await;
     let log_id = stores[0].log_id();

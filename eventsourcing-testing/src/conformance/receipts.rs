@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use eventsourcing_core::store::{
-    Append, Appended, CommandId, EventStore, Expected, Position, Receipt, ReceiptKind, StreamId,
-    Version,
+    Append, Appended, AuditStore, CommandId, EventStore, Expected, NOTE_BYTES_MAX, Position,
+    Receipt, ReceiptKind, StreamId, Version,
 };
 
 use super::assertions::{
-    Picture, assert_conflict, assert_invalid, head_of, newest_of, stream_of, version_of,
+    Picture, assert_conflict, assert_invalid, head_of, log_of, newest_of, stream_of, version_of,
 };
-use super::builders::{FOLLOWER, append, append_to, event, snapshot, step_from, stream};
+use super::builders::{append, append_to, event, snapshot, step_from, stream};
 use super::concurrency::{Start, open_many, race};
-use super::{DurableFixture, Fixture};
+use super::{DurableFixture, Fixture, FollowerFixture};
 use crate::Seed;
 
 /// Returns appends without events that answer commands, each with the kind of its receipt.
@@ -98,7 +98,7 @@ async fn answer_in_every_way(store: &impl EventStore, stream: &StreamId) -> Vec<
 
 /// P6: Every receipt names the log of its position, and its kind: events recorded, nothing recorded, or command rejected. The
 /// receipt is the same in the answer, when it is read or listed, and after a repetition, whatever the repeated append carries.
-pub async fn receipts_say_their_log_and_their_kind<F: Fixture>(fixture: &F) {
+pub async fn receipts_say_their_log_and_their_kind<F: FollowerFixture>(fixture: &F) {
     let store = fixture.open().await;
     let stream = stream();
 
@@ -113,7 +113,7 @@ pub async fn receipts_say_their_log_and_their_kind<F: Fixture>(fixture: &F) {
         (store.log_id(), ReceiptKind::Recorded)
     );
 
-    let before = Picture::of(&store, &[&stream], &[&FOLLOWER]).await;
+    let before = Picture::with_follower(&store, &[&stream]).await;
     for store in [&store, &fixture.open().await] {
         let listed = store
             .receipts(None, usize::MAX)
@@ -150,14 +150,14 @@ pub async fn receipts_say_their_log_and_their_kind<F: Fixture>(fixture: &F) {
     }
     assert_eq!(
         before,
-        Picture::of(&fixture.open().await, &[&stream], &[&FOLLOWER]).await,
+        Picture::with_follower(&fixture.open().await, &[&stream]).await,
         "nothing may be written"
     );
 }
 
 /// P6: The position of a receipt without an event is that of the last visible event: all events that the decision has read are
 /// at or before it.
-pub async fn receipt_without_events_stands_for_what_was_there<F: Fixture>(fixture: &F) {
+pub async fn receipt_without_events_stands_for_what_was_there<F: FollowerFixture>(fixture: &F) {
     let store = fixture.open().await;
     let stream = stream();
 
@@ -283,6 +283,79 @@ pub async fn simultaneous_answers_to_one_command_are_one<F: Fixture>(fixture: &F
         );
         assert_eq!(answers[0].receipt.position, head_of(&*stores[0]).await);
     }
+}
+
+/// P6: A rejection that was kept is read back as it was given, the first one counts, and no other command has one.
+pub async fn kept_rejection_comes_back_unchanged<F: Fixture>(fixture: &F) {
+    let store = fixture.open().await;
+    let largest = "r".repeat(NOTE_BYTES_MAX);
+    let texts = ["", "{\"left\":3}", "no \u{1} \u{1f512} 'quoted'", &largest];
+    let kept = texts.map(|text| (CommandId::new(), text));
+    for (id, text) in kept {
+        let first = store
+            .append(append().with_rejection(id, text))
+            .await
+            .expect("the command is new");
+        assert_eq!(first.receipt.kind, ReceiptKind::Rejected);
+        let other = append().with_rejection(id, "another reason");
+        let again = store.append(other).await.expect("it was answered before");
+        assert_eq!(again, Appended::repeated(first.receipt));
+    }
+    let carried_out = CommandId::new();
+    let write = append_to(&stream(), "1").with_command_id(carried_out);
+    let first = store.append(write).await.expect("the command is new");
+    let too_late = append().with_rejection(carried_out, "too late");
+    let again = store
+        .append(too_late)
+        .await
+        .expect("it was answered before");
+    assert_eq!(again, Appended::repeated(first.receipt));
+    let without_text = CommandId::new();
+    store
+        .append(append().with_rejected_command(without_text))
+        .await
+        .expect("the command is new");
+
+    let fresh = fixture.open().await;
+    for (id, text) in kept {
+        assert_eq!(rejection_of(&fresh, id).await.as_deref(), Some(text));
+    }
+    for id in [carried_out, without_text, CommandId::new()] {
+        assert_eq!(rejection_of(&fresh, id).await, None);
+    }
+}
+
+async fn rejection_of(store: &impl EventStore, id: CommandId) -> Option<String> {
+    store.rejection(id).await.expect("rejections can be read")
+}
+
+/// P9: A rejection that is kept has neither an event nor a step, no NUL character, and is within the limit of a note.
+pub async fn rejection_with_more_than_its_text_is_invalid<F: Fixture>(fixture: &F) {
+    let store = fixture.open().await;
+    let id = CommandId::new();
+    let keep = |append: Append| append.with_rejection(id, "no");
+    let step = step_from(0, store.log_id()).to(1);
+    let mut without_command = append_to(&stream(), "1");
+    without_command.rejection = Some("no".to_owned());
+    for (append, what) in [
+        (keep(append_to(&stream(), "1")), "a rejection with an event"),
+        (
+            keep(append().with_tracking(step)),
+            "a rejection with a step",
+        ),
+        (without_command, "a rejection without a command"),
+        (append().with_rejection(id, "no\0"), "a rejection with NUL"),
+        (
+            append().with_rejection(id, "r".repeat(NOTE_BYTES_MAX + 1)),
+            "a rejection beyond the limit",
+        ),
+    ] {
+        assert_invalid(store.append(append).await, what);
+    }
+    let receipt = store.receipt(id).await.expect("receipts can be read");
+    assert_eq!(receipt, None, "nothing may be written");
+    assert_eq!(rejection_of(&store, id).await, None);
+    assert_eq!(log_of(&store).await, []);
 }
 
 /// P9: A rejection has no event.

@@ -5,10 +5,10 @@ use std::pin::pin;
 use std::task::Poll;
 
 use eventsourcing_core::sql::Transaction;
-use eventsourcing_core::store::{EventStore, Name, Position, StoreError, Tracking};
+use eventsourcing_core::store::{EventStore, FollowerStore, Name, Position, StoreError, Tracking};
 use eventsourcing_core::values;
 
-use super::Fixture;
+use super::FollowerFixture;
 use super::assertions::{
     Picture, assert_invalid, assert_tracking_conflict, stream_of, tracking_of,
 };
@@ -20,7 +20,7 @@ const INSERT: &str = "INSERT INTO entries (account) VALUES ($1)";
 const OTHER: Name = Name::from_static("other");
 
 /// Begins a transaction with a row and a step, which a wrong commit would keep.
-async fn begin_and_write(store: &impl EventStore) -> Box<dyn Transaction> {
+async fn begin_and_write(store: &impl FollowerStore) -> Box<dyn Transaction> {
     let mut transaction = begin(store).await;
     let step = step_from(0, store.log_id()).by(OTHER).to(1);
     transaction
@@ -38,7 +38,7 @@ async fn write(transaction: &mut dyn Transaction, account: &str) {
         .expect("the table is there");
 }
 
-async fn assert_nothing_written<F: Fixture>(fixture: &F, what: &str) {
+async fn assert_nothing_written<F: FollowerFixture>(fixture: &F, what: &str) {
     let fresh = fixture.open().await;
     let rows = database_of(&fresh)
         .query("SELECT account FROM entries", &[])
@@ -55,11 +55,13 @@ async fn assert_nothing_written<F: Fixture>(fixture: &F, what: &str) {
 }
 
 /// P32: A transaction in which a step was refused is not committed, whatever operations follow.
-pub async fn commit_after_a_refused_step_writes_nothing_and_says_so<F: Fixture>(fixture: &F) {
+pub async fn commit_after_a_refused_step_writes_nothing_and_says_so<F: FollowerFixture>(
+    fixture: &F,
+) {
     let store = fixture.open().await;
     let log_id = store.log_id();
     carry_out(&store, &[CREATE]).await;
-    let before = Picture::of(&store, &[], &[&FOLLOWER, &OTHER]).await;
+    let before = Picture::with_followers(&store, &[], &[&FOLLOWER, &OTHER]).await;
     let steps: [(&str, Tracking); 3] = [
         ("a step from elsewhere", step_from(3, log_id).to(4)),
         ("a step backwards", step_from(4, log_id).to(3)),
@@ -103,13 +105,15 @@ pub async fn commit_after_a_refused_step_writes_nothing_and_says_so<F: Fixture>(
     }
     assert_eq!(
         before,
-        Picture::of(&fixture.open().await, &[], &[&FOLLOWER, &OTHER]).await
+        Picture::with_followers(&fixture.open().await, &[], &[&FOLLOWER, &OTHER]).await
     );
     assert_goes_on(&store).await;
 }
 
 /// P32: A transaction in which a statement or a query was refused is not committed, whatever operations follow.
-pub async fn commit_after_a_refused_statement_writes_nothing_and_says_so<F: Fixture>(fixture: &F) {
+pub async fn commit_after_a_refused_statement_writes_nothing_and_says_so<F: FollowerFixture>(
+    fixture: &F,
+) {
     let store = fixture.open().await;
     carry_out(&store, &[CREATE]).await;
     let statements = [
@@ -157,7 +161,9 @@ pub async fn commit_after_a_refused_statement_writes_nothing_and_says_so<F: Fixt
 }
 
 /// P32: A transaction in which the future of an operation was dropped is not committed.
-pub async fn commit_after_a_dropped_operation_writes_nothing_and_says_so<F: Fixture>(fixture: &F) {
+pub async fn commit_after_a_dropped_operation_writes_nothing_and_says_so<F: FollowerFixture>(
+    fixture: &F,
+) {
     let store = fixture.open().await;
     carry_out(&store, &[CREATE]).await;
     let mut dropped = 0;
@@ -192,7 +198,7 @@ async fn drop_after_one_poll(operation: impl Future) -> bool {
 }
 
 /// Checks that appends and transactions work as before.
-async fn assert_goes_on(store: &impl EventStore) {
+async fn assert_goes_on(store: &impl FollowerStore) {
     let stream = stream();
     store
         .append(append_to(&stream, "one"))

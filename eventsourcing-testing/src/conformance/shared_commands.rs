@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use eventsourcing_core::store::{
-    Append, Appended, COMMANDS_PER_APPEND_MAX, CommandId, EventStore, Expected, Position, Receipt,
-    ReceiptKind, SharedAnswer, SharedCommand, StoreError, StreamId, Version,
+    Append, Appended, AuditStore, COMMANDS_PER_APPEND_MAX, CommandId, EventStore, Expected,
+    Position, Receipt, ReceiptKind, SharedAnswer, SharedCommand, StoreError, StreamId, Version,
 };
 
 use super::assertions::{
     Picture, assert_conflict, assert_invalid, head_of, log_of, newest_of, stream_of, texts_of,
 };
 use super::builders::{
-    FOLLOWER, append, append_to, event, numbered_events, other_stream, snapshot, step_from, stream,
+    append, append_to, event, numbered_events, other_stream, snapshot, step_from, stream,
 };
 use super::concurrency::{Start, open_many, race};
-use super::{DurableFixture, Fixture};
+use super::{DurableFixture, Fixture, FollowerFixture};
 use crate::Seed;
 
 fn shared(answer: SharedAnswer) -> SharedCommand {
@@ -56,7 +56,9 @@ fn repeated(answer: Result<Appended, StoreError>) -> Vec<Receipt> {
 }
 
 /// P6: Each of several commands that share an append gets a receipt of its own, as if it had been appended alone.
-pub async fn commands_that_share_an_append_have_receipts_of_their_own<F: Fixture>(fixture: &F) {
+pub async fn commands_that_share_an_append_have_receipts_of_their_own<F: FollowerFixture>(
+    fixture: &F,
+) {
     let store = fixture.open().await;
     let one = stream();
     let other = other_stream();
@@ -153,7 +155,7 @@ pub async fn commands_that_share_an_append_need_no_event<F: Fixture>(fixture: &F
 
 /// P6: If one of several commands was answered before, nothing of the append is written, and the refusal has the first receipts, so
 /// that the caller can answer those and send the others again.
-pub async fn repeated_command_refuses_the_append_it_shares<F: Fixture>(fixture: &F) {
+pub async fn repeated_command_refuses_the_append_it_shares<F: FollowerFixture>(fixture: &F) {
     let store = fixture.open().await;
     let one = stream();
     let other = other_stream();
@@ -175,7 +177,7 @@ pub async fn repeated_command_refuses_the_append_it_shares<F: Fixture>(fixture: 
         id,
         answer: SharedAnswer::Recorded { last_event },
     };
-    let before = Picture::of(&store, &[&one, &other], &[&FOLLOWER]).await;
+    let before = Picture::with_follower(&store, &[&one, &other]).await;
     for (expected, streams) in [
         (Expected::Any, 2),
         (Expected::NoStream, 2),
@@ -197,7 +199,7 @@ pub async fn repeated_command_refuses_the_append_it_shares<F: Fixture>(fixture: 
         assert_eq!(repeated(store.append(refused).await), [second, first]);
         assert_eq!(
             before,
-            Picture::of(&store, &[&one, &other], &[&FOLLOWER]).await,
+            Picture::with_follower(&store, &[&one, &other]).await,
             "nothing may be written"
         );
         for id in [new.id, nothing.id] {

@@ -116,7 +116,7 @@ pub async fn snapshot_beyond_its_stream_is_invalid_and_writes_nothing<F: Fixture
         .append(append_to(&stream, "1"))
         .await
         .expect("any version");
-    let before = Picture::of(&store, &[&stream, &unknown], &[]).await;
+    let before = Picture::of(&store, &[&stream, &unknown]).await;
     for beyond in [
         snapshot(&stream, 0),
         snapshot(&stream, 2),
@@ -135,7 +135,7 @@ pub async fn snapshot_beyond_its_stream_is_invalid_and_writes_nothing<F: Fixture
     );
     assert_eq!(
         before,
-        Picture::of(&fixture.open().await, &[&stream, &unknown], &[]).await,
+        Picture::of(&fixture.open().await, &[&stream, &unknown]).await,
         "nothing may be written"
     );
 

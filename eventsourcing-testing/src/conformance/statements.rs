@@ -1,10 +1,10 @@
 //! P32: the statements that every database understands, and their results.
 
 use eventsourcing_core::sql::{Row, SqlError, Transaction, Value};
-use eventsourcing_core::store::EventStore;
+use eventsourcing_core::store::FollowerStore;
 use eventsourcing_core::values;
 
-use super::Fixture;
+use super::FollowerFixture;
 use super::transactions::{begin, carry_out, commit, database_of};
 
 async fn execute(transaction: &mut dyn Transaction, sql: &str, values: &[Value]) -> u64 {
@@ -14,7 +14,7 @@ async fn execute(transaction: &mut dyn Transaction, sql: &str, values: &[Value])
         .unwrap_or_else(|error| panic!("{sql}: {error}"))
 }
 
-async fn query(store: &impl EventStore, sql: &str, values: &[Value]) -> Vec<Row> {
+async fn query(store: &impl FollowerStore, sql: &str, values: &[Value]) -> Vec<Row> {
     database_of(store)
         .query(sql, values)
         .await
@@ -22,7 +22,7 @@ async fn query(store: &impl EventStore, sql: &str, values: &[Value]) -> Vec<Row>
 }
 
 /// Returns the only row of the result.
-async fn query_one(store: &impl EventStore, sql: &str, values: &[Value]) -> Row {
+async fn query_one(store: &impl FollowerStore, sql: &str, values: &[Value]) -> Row {
     let mut rows = query(store, sql, values).await;
     assert_eq!(rows.len(), 1, "{sql}: one row");
     rows.remove(0)
@@ -37,7 +37,7 @@ const INSERT: &str =
     "INSERT INTO kinds (id, whole, fraction, words, bytes) VALUES ($1, $2, $3, $4, $5)";
 
 /// P32: Values of every kind come back as they were: the largest and smallest, every Unicode plane, a megabyte.
-pub async fn values_of_every_kind_come_back_unchanged<F: Fixture>(fixture: &F) {
+pub async fn values_of_every_kind_come_back_unchanged<F: FollowerFixture>(fixture: &F) {
     let store = fixture.open().await;
     carry_out(&store, &[KINDS]).await;
     let every_plane: String = (0..=16)
@@ -120,7 +120,7 @@ pub async fn values_of_every_kind_come_back_unchanged<F: Fixture>(fixture: &F) {
 }
 
 /// P32: Columns of every type store and return NULL. Counts and truth values are integers.
-pub async fn nothing_goes_into_and_comes_out_of_every_column<F: Fixture>(fixture: &F) {
+pub async fn nothing_goes_into_and_comes_out_of_every_column<F: FollowerFixture>(fixture: &F) {
     let store = fixture.open().await;
     carry_out(&store, &[KINDS]).await;
     let mut transaction = begin(&store).await;
@@ -195,7 +195,7 @@ pub async fn nothing_goes_into_and_comes_out_of_every_column<F: Fixture>(fixture
 }
 
 /// P32: Parameters are bound by their numbers: in any order, and any number of times.
-pub async fn parameters_go_where_their_numbers_stand<F: Fixture>(fixture: &F) {
+pub async fn parameters_go_where_their_numbers_stand<F: FollowerFixture>(fixture: &F) {
     let store = fixture.open().await;
     carry_out(
         &store,
@@ -227,7 +227,7 @@ pub async fn parameters_go_where_their_numbers_stand<F: Fixture>(fixture: &F) {
 }
 
 /// P32: Statements return the number of changed rows: inserts, updates, deletes, and inserts that turn into updates.
-pub async fn statements_say_how_many_rows_they_changed<F: Fixture>(fixture: &F) {
+pub async fn statements_say_how_many_rows_they_changed<F: FollowerFixture>(fixture: &F) {
     let store = fixture.open().await;
     carry_out(
         &store,
@@ -294,7 +294,7 @@ pub async fn statements_say_how_many_rows_they_changed<F: Fixture>(fixture: &F) 
 }
 
 /// P32: A statement that the database refuses is named in the error and changes nothing, and the database remains usable.
-pub async fn refused_statement_is_named_and_changes_nothing<F: Fixture>(fixture: &F) {
+pub async fn refused_statement_is_named_and_changes_nothing<F: FollowerFixture>(fixture: &F) {
     let store = fixture.open().await;
     carry_out(
         &store,
@@ -362,7 +362,7 @@ pub async fn refused_statement_is_named_and_changes_nothing<F: Fixture>(fixture:
 }
 
 /// P32: Tables, views and indexes are created, changed and dropped within the transaction, and rolled back with it.
-pub async fn tables_views_and_indexes_belong_to_the_transaction<F: Fixture>(fixture: &F) {
+pub async fn tables_views_and_indexes_belong_to_the_transaction<F: FollowerFixture>(fixture: &F) {
     let store = fixture.open().await;
     let other = fixture.open().await;
 

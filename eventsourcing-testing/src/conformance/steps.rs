@@ -1,16 +1,17 @@
 //! P38 and P39: steps name the cut of a restored log they rely on, and the last event that the follower has seen.
 
 use eventsourcing_core::store::{
-    Cut, EventIdentity, EventRef, EventStore, LogId, Name, Position, StoreError, Tracking,
+    Cut, EventIdentity, EventRef, EventStore, FollowerStore, LogId, Name, Position, StoreError,
+    Tracking,
 };
 
-use super::Fixture;
+use super::FollowerFixture;
 use super::assertions::{Picture, assert_invalid, notebook_of, stream_of};
 use super::builders::{FOLLOWER, append, append_to, step_from, stream};
 use super::concurrency::{Start, open_many, race};
 use crate::Seed;
 
-async fn make(store: &impl EventStore, step: Tracking) {
+async fn make(store: &impl FollowerStore, step: Tracking) {
     store
         .append(append().with_tracking(step))
         .await
@@ -41,7 +42,9 @@ fn assert_cut_changed<T: std::fmt::Debug>(
 }
 
 /// P38: The first step that names a cut records it; a step that names another one is refused and writes nothing.
-pub async fn step_of_an_outdated_cut_is_refused_and_writes_nothing<F: Fixture>(fixture: &F) {
+pub async fn step_of_an_outdated_cut_is_refused_and_writes_nothing<F: FollowerFixture>(
+    fixture: &F,
+) {
     let store = fixture.open().await;
     let stream = stream();
 
@@ -75,7 +78,7 @@ pub async fn step_of_an_outdated_cut_is_refused_and_writes_nothing<F: Fixture>(f
 
     let names = [FOLLOWER, partition(1, 4), partition(2, 4), partition(1, 2)];
     let names = [&names[0], &names[1], &names[2], &names[3]];
-    let before = Picture::of(&fresh, &[&stream], &names).await;
+    let before = Picture::with_followers(&fresh, &[&stream], &names).await;
     let whole = |of| {
         append_to(&stream, "work")
             .with_tracking(step_from(0, log).to(9).with_cut(Cut::new(FOLLOWER, of)))
@@ -90,14 +93,14 @@ pub async fn step_of_an_outdated_cut_is_refused_and_writes_nothing<F: Fixture>(f
     );
     assert_eq!(
         before,
-        Picture::of(&fixture.open().await, &[&stream], &names).await,
+        Picture::with_followers(&fixture.open().await, &[&stream], &names).await,
         "nothing may be written"
     );
 }
 
 /// P38: A step that is refused for another reason records no cut, cuts of different followers and logs are independent, and a
 /// step without a cut is not compared with the recorded one.
-pub async fn cut_is_recorded_with_its_step_or_not_at_all<F: Fixture>(fixture: &F) {
+pub async fn cut_is_recorded_with_its_step_or_not_at_all<F: FollowerFixture>(fixture: &F) {
     let store = fixture.open().await;
     let log = store.log_id();
     let elsewhere = LogId::new();
@@ -146,7 +149,7 @@ pub async fn cut_is_recorded_with_its_step_or_not_at_all<F: Fixture>(fixture: &F
 }
 
 /// P38: Concurrent first steps that name different cuts: those of one cut succeed and all others are refused.
-pub async fn of_concurrent_first_steps_one_cut_is_recorded<F: Fixture>(fixture: &F) {
+pub async fn of_concurrent_first_steps_one_cut_is_recorded<F: FollowerFixture>(fixture: &F) {
     let seed = Seed::from_env();
     let stores = open_many(fixture, 3).await;
     let log = stores[0].log_id();
@@ -197,7 +200,9 @@ pub async fn of_concurrent_first_steps_one_cut_is_recorded<F: Fixture>(fixture: 
 }
 
 /// P39: A step stores the last event that the follower has seen, or keeps the one that is stored.
-pub async fn last_event_seen_is_written_with_its_step_or_not_at_all<F: Fixture>(fixture: &F) {
+pub async fn last_event_seen_is_written_with_its_step_or_not_at_all<F: FollowerFixture>(
+    fixture: &F,
+) {
     let store = fixture.open().await;
     let log = store.log_id();
     let seen = |position, byte| EventRef {

@@ -1,11 +1,10 @@
 //! P20 to P22 and P40: the positions of followers, steps that happen once, and the list of followers.
 
 use eventsourcing_core::store::{
-    Cut, EventStore, Expected, FollowerPosition, FollowersQuery, LogId, LogQuery, Name, NotesQuery,
-    Position, Revision, StoreError, StreamId, Tracking,
+    Cut, EventStore, Expected, FollowerPosition, FollowerStore, FollowersQuery, LogId, LogQuery,
+    Name, NotesQuery, Position, Revision, StoreError, StreamId, Tracking,
 };
 
-use super::Fixture;
 use super::assertions::{
     Picture, assert_invalid, assert_tracking_conflict, head_of, stream_of, texts_of, tracking_of,
 };
@@ -13,10 +12,11 @@ use super::builders::{
     FOLLOWER, append, append_to, event, numbered_events, other_stream, snapshot, step_from, stream,
 };
 use super::concurrency::{Start, race};
+use super::{Fixture, FollowerFixture};
 use crate::Seed;
 
 /// P20: Tracking is written with the append that carries it, or neither is.
-pub async fn tracking_is_written_with_its_append_or_not_at_all<F: Fixture>(fixture: &F) {
+pub async fn tracking_is_written_with_its_append_or_not_at_all<F: FollowerFixture>(fixture: &F) {
     let store = fixture.open().await;
     let stream = stream();
 
@@ -27,7 +27,7 @@ pub async fn tracking_is_written_with_its_append_or_not_at_all<F: Fixture>(fixtu
         .append(step(0, 3))
         .await
         .expect("the follower starts at 0");
-    let before = Picture::of(&fixture.open().await, &[&stream], &[&FOLLOWER]).await;
+    let before = Picture::with_follower(&fixture.open().await, &[&stream]).await;
 
     let guarded = step(3, 5).with_guard(other_stream(), Expected::Exists);
     assert!(
@@ -40,7 +40,7 @@ pub async fn tracking_is_written_with_its_append_or_not_at_all<F: Fixture>(fixtu
     let fresh = fixture.open().await;
     assert_eq!(
         before,
-        Picture::of(&fresh, &[&stream], &[&FOLLOWER]).await,
+        Picture::with_follower(&fresh, &[&stream]).await,
         "neither is written"
     );
 
@@ -57,7 +57,7 @@ pub async fn tracking_is_written_with_its_append_or_not_at_all<F: Fixture>(fixtu
 
 /// P21: Tracking names the positions from and to which the follower moves; if the follower is not at `from`, nothing is written
 /// and the error has its position.
-pub async fn step_from_elsewhere_is_refused_and_says_where_the_follower_is<F: Fixture>(
+pub async fn step_from_elsewhere_is_refused_and_says_where_the_follower_is<F: FollowerFixture>(
     fixture: &F,
 ) {
     let store = fixture.open().await;
@@ -96,14 +96,14 @@ pub async fn step_from_elsewhere_is_refused_and_says_where_the_follower_is<F: Fi
 }
 
 /// P21: A step to an earlier position is accepted only if it is marked as going back.
-pub async fn step_goes_back_only_if_it_says_so<F: Fixture>(fixture: &F) {
+pub async fn step_goes_back_only_if_it_says_so<F: FollowerFixture>(fixture: &F) {
     let store = fixture.open().await;
     let log = store.log_id();
     let make = |step: Tracking| store.append(append().with_tracking(step));
     make(step_from(0, log).to(10).with_note("kept", "value"))
         .await
         .expect("the follower starts at 0");
-    let before = Picture::of(&fixture.open().await, &[], &[&FOLLOWER]).await;
+    let before = Picture::with_follower(&fixture.open().await, &[]).await;
     assert_invalid(
         make(step_from(10, log).to(9)).await,
         "a step back that does not say so",
@@ -116,7 +116,7 @@ pub async fn step_goes_back_only_if_it_says_so<F: Fixture>(fixture: &F) {
     let fresh = fixture.open().await;
     assert_eq!(
         before,
-        Picture::of(&fresh, &[], &[&FOLLOWER]).await,
+        Picture::with_follower(&fresh, &[]).await,
         "nothing may be written"
     );
 
@@ -148,7 +148,7 @@ pub async fn step_goes_back_only_if_it_says_so<F: Fixture>(fixture: &F) {
 }
 
 /// P21: Two runners of one follower never both process the same event.
-pub async fn two_runners_of_one_follower_do_each_step_once<F: Fixture>(fixture: &F) {
+pub async fn two_runners_of_one_follower_do_each_step_once<F: FollowerFixture>(fixture: &F) {
     let seed = Seed::from_env();
     let store = fixture.open().await;
     let upstream = stream();
@@ -196,7 +196,7 @@ struct Runner<S> {
     rng: fastrand::Rng,
 }
 
-impl<S: EventStore> Runner<S> {
+impl<S: FollowerStore> Runner<S> {
     /// Returns the number of steps of this runner.
     async fn run(mut self) -> usize {
         let mut done = 0;
@@ -238,8 +238,25 @@ impl<S: EventStore> Runner<S> {
     }
 }
 
+/// P21: A store that keeps no followers refuses their steps, rather than forget them.
+pub async fn step_is_refused_where_there_are_no_followers<F: Fixture>(fixture: &F) {
+    let store = fixture.open().await;
+    let stream = stream();
+    let before = Picture::of(&store, &[&stream]).await;
+    let step = step_from(0, store.log_id()).to(1);
+    for append in [append(), append_to(&stream, "1")] {
+        let refused = store.append(append.with_tracking(step.clone())).await;
+        assert_invalid(refused, "a step");
+    }
+    assert_eq!(
+        before,
+        Picture::of(&fixture.open().await, &[&stream]).await,
+        "nothing may be written"
+    );
+}
+
 /// P22: Followers are independent; an unknown follower is at 0; names are case-sensitive.
-pub async fn followers_are_independent<F: Fixture>(fixture: &F) {
+pub async fn followers_are_independent<F: FollowerFixture>(fixture: &F) {
     let store = fixture.open().await;
     let here = store.log_id();
     let elsewhere = LogId::new();
@@ -283,7 +300,7 @@ pub async fn log_id_is_the_same_for_every_store_of_one_place<F: Fixture>(fixture
 
 /// P40: Every follower that has made a step is listed, with its log, position and revision: in the order of the bytes of the
 /// names, then of the ids of the logs, at most `limit` after a given one.
-pub async fn followers_that_have_made_a_step_are_listed_in_order<F: Fixture>(fixture: &F) {
+pub async fn followers_that_have_made_a_step_are_listed_in_order<F: FollowerFixture>(fixture: &F) {
     let store = fixture.open().await;
     assert_eq!(
         store

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use eventsourcing_core::sql::{Database, SqlError, TRANSACTION_IDLE_MAX, Transaction};
 use eventsourcing_core::store::{
-    EventStore, FollowerNotes, HolderId, Lease, LeaseRequest, LeaseToken, Name, Position, Revision,
-    StoreError, Tracking,
+    EventStore, FollowerNotes, FollowerStore, HolderId, Lease, LeaseRequest, LeaseToken, Name,
+    Position, Revision, StoreError, Tracking,
 };
 use eventsourcing_core::values;
 use tokio::time::{sleep, timeout};
 
-use super::Fixture;
+use super::FollowerFixture;
 use super::assertions::{
     Picture, assert_invalid, assert_tracking_conflict, notebook_of, stream_of, texts_of,
     tracking_of,
@@ -24,13 +24,13 @@ use crate::Seed;
 /// A time longer than that of any query that waits for no lock.
 const SOON: Duration = Duration::from_millis(500);
 
-pub(super) fn database_of(store: &impl EventStore) -> Arc<dyn Database> {
+pub(super) fn database_of(store: &impl FollowerStore) -> Arc<dyn Database> {
     store
         .database()
         .expect("a store that is put to the promises about databases has one")
 }
 
-pub(super) async fn begin(store: &impl EventStore) -> Box<dyn Transaction> {
+pub(super) async fn begin(store: &impl FollowerStore) -> Box<dyn Transaction> {
     database_of(store)
         .begin()
         .await
@@ -45,7 +45,7 @@ pub(super) async fn commit(transaction: Box<dyn Transaction>) {
 }
 
 /// Runs `statements` in a transaction of their own.
-pub(super) async fn carry_out(store: &impl EventStore, statements: &[&str]) {
+pub(super) async fn carry_out(store: &impl FollowerStore, statements: &[&str]) {
     let mut transaction = begin(store).await;
     for sql in statements {
         transaction
@@ -79,7 +79,9 @@ fn row(account: &str, amount: i64) -> (String, i64) {
 }
 
 /// P32: The statements of a transaction, and its step with its notes, happen together when it is committed, or not at all.
-pub async fn transaction_and_its_step_happen_together_or_not_at_all<F: Fixture>(fixture: &F) {
+pub async fn transaction_and_its_step_happen_together_or_not_at_all<F: FollowerFixture>(
+    fixture: &F,
+) {
     let store = fixture.open().await;
     let fresh = fixture.open().await;
 
@@ -92,7 +94,7 @@ pub async fn transaction_and_its_step_happen_together_or_not_at_all<F: Fixture>(
         .append(append_to(&stream(), "one"))
         .await
         .expect("any version");
-    let log = Picture::of(&fresh, &[], &[]).await;
+    let log = Picture::of(&fresh, &[]).await;
     let write = async |from: u64, account: &str| {
         let mut transaction = database.begin().await.expect("a transaction can begin");
         let step = step_from(from, log_id)
@@ -160,13 +162,13 @@ pub async fn transaction_and_its_step_happen_together_or_not_at_all<F: Fixture>(
 
     assert_eq!(
         log,
-        Picture::of(&fresh, &[], &[]).await,
+        Picture::of(&fresh, &[]).await,
         "transactions leave the log alone"
     );
 }
 
 /// P32: A step in a transaction is refused for the same reasons as in an append: its position, its revision, its lease, its limits.
-pub async fn step_in_a_transaction_is_refused_as_in_an_append<F: Fixture>(fixture: &F) {
+pub async fn step_in_a_transaction_is_refused_as_in_an_append<F: FollowerFixture>(fixture: &F) {
     let store = fixture.open().await;
     let log_id = store.log_id();
     carry_out(&store, &[CREATE]).await;
@@ -193,7 +195,7 @@ pub async fn step_in_a_transaction_is_refused_as_in_an_append<F: Fixture>(fixtur
         .append(append().with_tracking(step_from(0, log_id).to(5).with_note("key", "right")))
         .await
         .expect("it is at 0");
-    let before = Picture::of(&store, &[], &[&FOLLOWER]).await;
+    let before = Picture::with_follower(&store, &[]).await;
 
     let attempt = async |step: Tracking| {
         let mut transaction = begin(&store).await;
@@ -238,7 +240,7 @@ pub async fn step_in_a_transaction_is_refused_as_in_an_append<F: Fixture>(fixtur
     );
     assert_eq!(
         before,
-        Picture::of(&fixture.open().await, &[], &[&FOLLOWER]).await,
+        Picture::with_follower(&fixture.open().await, &[]).await,
         "nothing may be written"
     );
 
@@ -256,7 +258,9 @@ pub async fn step_in_a_transaction_is_refused_as_in_an_append<F: Fixture>(fixtur
 }
 
 /// P32: Exactly one of any number of concurrent transactions that make the same step succeeds.
-pub async fn of_transactions_that_make_one_step_exactly_one_succeeds<F: Fixture>(fixture: &F) {
+pub async fn of_transactions_that_make_one_step_exactly_one_succeeds<F: FollowerFixture>(
+    fixture: &F,
+) {
     let seed = Seed::from_env();
     let stores = open_many(fixture, 2).await;
     carry_out(&stores[0], &[CREATE]).await;
@@ -311,7 +315,7 @@ pub async fn of_transactions_that_make_one_step_exactly_one_succeeds<F: Fixture>
 }
 
 /// P32: A query outside of transactions sees committed rows only. It may wait for a transaction to end.
-pub async fn query_sees_only_what_is_committed<F: Fixture>(fixture: &F) {
+pub async fn query_sees_only_what_is_committed<F: FollowerFixture>(fixture: &F) {
     let store = fixture.open().await;
     let other = fixture.open().await;
 
@@ -381,7 +385,7 @@ pub async fn query_sees_only_what_is_committed<F: Fixture>(fixture: &F) {
 }
 
 /// P32: If a future of a transaction is dropped at any await, the transaction has happened as a whole or not at all.
-pub async fn dropped_transaction_happened_wholly_or_not_at_all<F: Fixture>(fixture: &F) {
+pub async fn dropped_transaction_happened_wholly_or_not_at_all<F: FollowerFixture>(fixture: &F) {
     let mut rng = Seed::from_env().rng(0);
     let store = fixture.open().await;
     let fresh = fixture.open().await;
@@ -445,7 +449,7 @@ pub async fn dropped_transaction_happened_wholly_or_not_at_all<F: Fixture>(fixtu
 }
 
 /// Returns the position of the follower once no transaction moves it any more: one of the two positions from `at`.
-async fn settled(store: &impl EventStore, at: u64) -> u64 {
+async fn settled(store: &impl FollowerStore, at: u64) -> u64 {
     let mut transaction = begin(store).await;
     match transaction
         .step(&step_from(at, store.log_id()).to(at))
@@ -458,7 +462,7 @@ async fn settled(store: &impl EventStore, at: u64) -> u64 {
 }
 
 /// P32: Appends continue after transactions that are dropped, and none that arrived meanwhile is lost.
-pub async fn appends_go_on_after_transactions_that_are_dropped<F: Fixture>(fixture: &F) {
+pub async fn appends_go_on_after_transactions_that_are_dropped<F: FollowerFixture>(fixture: &F) {
     let store = Arc::new(fixture.open().await);
     let other = Arc::new(fixture.open().await);
 
@@ -504,7 +508,7 @@ pub async fn appends_go_on_after_transactions_that_are_dropped<F: Fixture>(fixtu
 }
 
 /// P32: A transaction that is left idle is rolled back: others do not wait for it forever, and its owner gets an error.
-pub async fn idle_transaction_does_not_block_others_for_ever<F: Fixture>(fixture: &F) {
+pub async fn idle_transaction_does_not_block_others_for_ever<F: FollowerFixture>(fixture: &F) {
     let store = fixture.open().await;
     let log_id = store.log_id();
     carry_out(&store, &[CREATE]).await;

@@ -6,14 +6,14 @@ use eventsourcing_core::store::{EventStore, LogQuery, Position};
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, sleep, timeout};
 
-use super::Fixture;
 use super::assertions::{head_of, positions_of};
 use super::builders::{append, append_to, step_from, stream};
 use super::concurrency::{finished, within};
+use super::{Fixture, FollowerFixture};
 use crate::Seed;
 
 /// P26: `wait_beyond(p)` returns soon after an event beyond `p` is readable, from any writer, and not before.
-pub async fn waiting_ends_when_another_store_writes<F: Fixture>(fixture: &F) {
+pub async fn waiting_ends_when_another_store_writes<F: FollowerFixture>(fixture: &F) {
     let stream = stream();
     let writer = Arc::new(fixture.open().await);
     let same = fixture.open().await;

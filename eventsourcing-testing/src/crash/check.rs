@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use eventsourcing_core::store::{
-    CommandId, EventStore, Position, Receipt, StoredEvent, StreamId, Version,
+    CommandId, FollowerStore, Position, Receipt, StoredEvent, StreamId, Version,
 };
 
 use super::writer::upstream;
@@ -32,7 +32,7 @@ impl Acknowledged {
     ///
     /// # Panics
     /// The store differs; the message ends with `context`.
-    pub async fn check(&self, store: &impl EventStore, context: &str) {
+    pub async fn check(&self, store: &impl FollowerStore, context: &str) {
         let log = log_of(store).await;
         check_places(&log, context);
         let written = check_whole(&log, context);
@@ -67,7 +67,7 @@ impl Extend<Acknowledgement> for Acknowledged {
 
 /// Checks that the follower of a writer has the position that was written with its last append.
 async fn check_follower(
-    store: &impl EventStore,
+    store: &impl FollowerStore,
     writer: Writer,
     log: &[StoredEvent],
     context: &str,
@@ -87,7 +87,7 @@ async fn check_follower(
 
 /// Checks that a command that is repeated gets its first receipt.
 async fn check_receipt(
-    store: &impl EventStore,
+    store: &impl FollowerStore,
     writer: Writer,
     command: CommandId,
     position: Position,

@@ -6,7 +6,8 @@ use std::io::{Write, stdout};
 use std::time::Duration;
 
 use eventsourcing_core::store::{
-    Append, CommandId, EventStore, Expected, LogId, Name, Position, StoreError, StreamId, Tracking,
+    Append, CommandId, Expected, FollowerStore, LogId, Name, Position, StoreError, StreamId,
+    Tracking,
 };
 use jiff::Timestamp;
 use tokio::task::JoinSet;
@@ -26,7 +27,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(10);
 ///
 /// # Panics
 /// The store fails.
-pub async fn write_until_killed<S: EventStore + Clone>(store: S) {
+pub async fn write_until_killed<S: FollowerStore + Clone>(store: S) {
     let mut tasks = JoinSet::new();
     for writer in Writer::all() {
         tasks.spawn(write_without_end(store.clone(), writer));
@@ -36,7 +37,7 @@ pub async fn write_until_killed<S: EventStore + Clone>(store: S) {
     }
 }
 
-async fn write_without_end(store: impl EventStore, writer: Writer) -> Infallible {
+async fn write_without_end(store: impl FollowerStore, writer: Writer) -> Infallible {
     loop {
         let acknowledgement = writer.write(&store, Duration::ZERO).await;
         // One call writes the line, so that lines of several tasks do not mix.
@@ -61,7 +62,7 @@ impl Writer {
     ///
     /// # Panics
     /// The store fails, or is unavailable for longer.
-    pub async fn write(self, store: &impl EventStore, outage_max: Duration) -> Acknowledgement {
+    pub async fn write(self, store: &impl FollowerStore, outage_max: Duration) -> Acknowledgement {
         let command = CommandId::new();
         let follower = self.follower();
         let tracked = match self.has_follower() {

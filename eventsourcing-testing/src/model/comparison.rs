@@ -3,9 +3,10 @@
 use std::fmt::Debug;
 
 use eventsourcing_core::store::{
-    Append, Appended, CodecId, CommandId, Commands, EventStore, Expected, Filter, Fingerprint,
-    Load, LogId, LogQuery, Name, NewEvent, NewSnapshot, NotesQuery, Position, Revision,
-    SharedAnswer, SharedCommand, StoreError, StreamId, StreamQuery, Tracking, Version,
+    Append, Appended, AuditStore, CodecId, CommandId, Commands, EventStore, Expected, Filter,
+    Fingerprint, FollowerStore, Load, LogId, LogQuery, Name, NewEvent, NewSnapshot, NotesQuery,
+    Position, Revision, SharedAnswer, SharedCommand, StoreError, StreamId, StreamQuery, Tracking,
+    Version,
 };
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -14,15 +15,15 @@ use super::action::{
     Action, Expectation, FOLLOWERS, NOTE_KEYS, STREAMS, Step, UPSTREAMS, Wanted, Write,
 };
 use super::plain_store::{PlainStore, Refusal, Verdict};
-use crate::conformance::Fixture;
+use crate::conformance::FollowerFixture;
 
-pub(super) struct Comparison<F: Fixture> {
+pub(super) struct Comparison<F: FollowerFixture> {
     fixture: F,
     store: F::Store,
     model: PlainStore,
 }
 
-impl<F: Fixture> Comparison<F> {
+impl<F: FollowerFixture> Comparison<F> {
     pub(super) async fn new() -> Self {
         let fixture = F::new().await;
         let store = fixture.open().await;

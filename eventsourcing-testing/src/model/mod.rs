@@ -13,7 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
 use super::Seed;
-use super::conformance::Fixture;
+use super::conformance::FollowerFixture;
 use action::{Action, any_action};
 use comparison::Comparison;
 
@@ -42,7 +42,7 @@ const ACTIONS_MAX: usize = 40;
 ///
 /// # Panics
 /// The store and the model differ. The message shows the shortest sequence that was found, and the seed.
-pub fn check_against_model<F: Fixture>(cases: u32) {
+pub fn check_against_model<F: FollowerFixture>(cases: u32) {
     let seed = Seed::from_env();
     let runtime = Builder::new_multi_thread()
         .worker_threads(2)
@@ -74,7 +74,7 @@ fn rng(seed: Seed) -> TestRng {
     TestRng::from_seed(RngAlgorithm::ChaCha, &bytes)
 }
 
-fn compare<F: Fixture>(runtime: &Runtime, actions: &[Action]) -> Result<(), String> {
+fn compare<F: FollowerFixture>(runtime: &Runtime, actions: &[Action]) -> Result<(), String> {
     let comparison = async {
         let mut comparison = Comparison::<F>::new().await;
         for action in actions {

@@ -5,9 +5,9 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use eventsourcing_core::store::{
-    Append, Appended, CommandId, Commands, EventStore, Expected, Load, Loaded, LogPage, LogQuery,
-    MemoryStore, Name, PAYLOAD_BYTES_MAX, Position, Receipt, ReceiptKind, StoreError, StoredEvent,
-    StreamQuery, Version,
+    Append, Appended, AuditStore, CommandId, Commands, EventStore, Expected, Load, Loaded, LogPage,
+    LogQuery, MemoryStore, Name, PAYLOAD_BYTES_MAX, Position, Receipt, ReceiptKind, StoreError,
+    StoredEvent, StreamQuery, Version,
 };
 use jiff::Timestamp;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use eventsourcing_core::store::{
-    EventHash, EventStore, Filter, LogChecksum, LogChecksumsQuery, LogSlice, MemoryStore, Position,
+    AuditStore, EventHash, Filter, LogChecksum, LogChecksumsQuery, LogSlice, MemoryStore, Position,
     StoreError,
 };
 

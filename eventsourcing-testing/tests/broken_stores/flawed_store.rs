@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use eventsourcing_core::store::{
-    Append, Appended, CommandId, Epoch, EventStore, FollowerNotes, FollowerPosition,
-    FollowersQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LogChecksum,
-    LogChecksumsQuery, LogId, LogPage, LogQuery, LogSlice, MemoryBackup, MemoryStore, Name,
-    NotesQuery, Position, Receipt, StoreError, StoredEvent, StreamId, StreamQuery, Version,
+    Append, Appended, AuditStore, CommandId, Epoch, EventStore, FollowerNotes, FollowerPosition,
+    FollowerStore, FollowersQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded,
+    LogChecksum, LogChecksumsQuery, LogId, LogPage, LogQuery, LogSlice, MemoryBackup, MemoryStore,
+    Name, NotesQuery, Position, Receipt, StoreError, StoredEvent, StreamId, StreamQuery, Version,
     VisibleLog,
 };
 use eventsourcing_testing::conformance::{DurableFixture, Fixture, RevertingFixture};
@@ -54,6 +54,14 @@ pub(crate) trait Flaw: Default + Send + Sync + 'static {
         command_id: CommandId,
     ) -> Result<Option<Receipt>, StoreError> {
         store.receipt(command_id).await
+    }
+
+    async fn rejection(
+        &self,
+        store: &MemoryStore,
+        command_id: CommandId,
+    ) -> Result<Option<String>, StoreError> {
+        store.rejection(command_id).await
     }
 
     async fn receipts(
@@ -303,14 +311,33 @@ impl<X: Flaw> EventStore for FlawedStore<X> {
         self.flaw.receipt(&self.store, command_id).await
     }
 
-    async fn receipts(
-        &self,
-        after: Option<CommandId>,
-        limit: usize,
-    ) -> Result<Vec<Receipt>, StoreError> {
-        self.flaw.receipts(&self.store, after, limit).await
+    async fn rejection(&self, command_id: CommandId) -> Result<Option<String>, StoreError> {
+        self.flaw.rejection(&self.store, command_id).await
     }
 
+    async fn visible(&self, position: Position) -> Result<VisibleLog, StoreError> {
+        self.flaw.visible(&self.store, position).await
+    }
+
+    async fn wait_beyond(
+        &self,
+        position: Position,
+        epoch: Option<Epoch>,
+    ) -> Result<Position, StoreError> {
+        self.flaw.wait_beyond(&self.store, position, epoch).await
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.flaw.epoch(&self.store)
+    }
+
+    fn log_id(&self) -> LogId {
+        self.flaw.log_id(&self.store)
+    }
+}
+
+#[async_trait]
+impl<X: Flaw> FollowerStore for FlawedStore<X> {
     async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {
         self.flaw.tracking(&self.store, follower, upstream).await
     }
@@ -321,13 +348,6 @@ impl<X: Flaw> EventStore for FlawedStore<X> {
 
     async fn notes(&self, query: NotesQuery) -> Result<FollowerNotes, StoreError> {
         self.flaw.notes(&self.store, query).await
-    }
-
-    async fn checksums(
-        &self,
-        query: LogChecksumsQuery,
-    ) -> Result<BTreeMap<LogSlice, LogChecksum>, StoreError> {
-        self.flaw.checksums(&self.store, query).await
     }
 
     async fn lease(&self, request: LeaseRequest) -> Result<Lease, StoreError> {
@@ -355,24 +375,26 @@ impl<X: Flaw> EventStore for FlawedStore<X> {
             .await
     }
 
-    async fn visible(&self, position: Position) -> Result<VisibleLog, StoreError> {
-        self.flaw.visible(&self.store, position).await
+    fn audit(&self) -> Option<&dyn AuditStore> {
+        Some(self)
     }
+}
 
-    async fn wait_beyond(
+#[async_trait]
+impl<X: Flaw> AuditStore for FlawedStore<X> {
+    async fn receipts(
         &self,
-        position: Position,
-        epoch: Option<Epoch>,
-    ) -> Result<Position, StoreError> {
-        self.flaw.wait_beyond(&self.store, position, epoch).await
+        after: Option<CommandId>,
+        limit: usize,
+    ) -> Result<Vec<Receipt>, StoreError> {
+        self.flaw.receipts(&self.store, after, limit).await
     }
 
-    fn epoch(&self) -> Epoch {
-        self.flaw.epoch(&self.store)
-    }
-
-    fn log_id(&self) -> LogId {
-        self.flaw.log_id(&self.store)
+    async fn checksums(
+        &self,
+        query: LogChecksumsQuery,
+    ) -> Result<BTreeMap<LogSlice, LogChecksum>, StoreError> {
+        self.flaw.checksums(&self.store, query).await
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use eventsourcing_core::store::{
-    Append, Appended, EventStore, HolderId, Lease, LeaseHolder, LeaseRequest, LeaseToken, LogId,
-    MemoryStore, Name, StoreError,
+    Append, Appended, EventStore, FollowerStore, HolderId, Lease, LeaseHolder, LeaseRequest,
+    LeaseToken, LogId, MemoryStore, Name, StoreError,
 };
 
 use super::flawed_store::{Flaw, dawdle};

@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use eventsourcing_testing::conformance::{
-    self, Promise, durable_promises, promises, reverting_promises,
+    self, Promise, durable_promises, event_store_promises, promises, reverting_promises,
 };
 
 use flawed_store::{Flaw, Flawed, Sound};
@@ -90,6 +90,11 @@ catches! {
     commands_that_shared_an_append_are_recognised_after_a_restart: [durability::ForgetsCommandsInACrash],
     simultaneous_answers_to_one_command_are_one: [appending::RemembersCommandsTooLate],
     rejection_with_events_is_invalid: [appending::TakesRejectionsForNothing],
+    kept_rejection_comes_back_unchanged:
+        [receipts::ForgetsRejections, receipts::TrimsRejections, receipts::TakesEmptyRejectionsForNone],
+    rejection_with_more_than_its_text_is_invalid: [receipts::WritesMoreThanTheRejection],
+    any_name_may_follow: [tracking::TakesNoLongNames],
+    step_is_refused_where_there_are_no_followers: [tracking::DropsSteps],
     newest_position_is_that_of_the_last_event_that_can_be_seen:
         [receipts::NewestCountsRefusedAppends, receipts::NewestIsRemembered],
     newest_position_covers_every_acknowledged_event: [receipts::NewestIsRemembered],
@@ -242,6 +247,7 @@ fn every_promise_is_in_the_list() {
 fn all_promises() -> Vec<Promise<Flawed<Sound>>> {
     promises()
         .into_iter()
+        .chain(event_store_promises())
         .chain(durable_promises())
         .chain(reverting_promises())
         .collect()

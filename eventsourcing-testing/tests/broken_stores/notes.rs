@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use eventsourcing_core::store::{
-    Append, Appended, EventStore, FollowerNotes, MemoryStore, NOTE_KEY_BYTES_MAX, NotesQuery,
-    Revision, StoreError, Tracking,
+    Append, Appended, EventStore, FollowerNotes, FollowerStore, MemoryStore, NOTE_KEY_BYTES_MAX,
+    NotesQuery, Revision, StoreError, Tracking,
 };
 
 use super::flawed_store::{Flaw, dawdle};

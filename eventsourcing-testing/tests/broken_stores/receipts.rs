@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use eventsourcing_core::store::{
-    Append, Appended, CommandId, EventStore, LogId, MemoryStore, Position, Receipt, ReceiptKind,
-    StoreError,
+    Append, Appended, AuditStore, CommandId, EventStore, LogId, MemoryStore, Position, Receipt,
+    ReceiptKind, StoreError,
 };
 
 use super::flawed_store::Flaw;
@@ -134,5 +134,46 @@ impl Flaw for NewestIsRemembered {
         Ok(Position::new(
             self.last.swap(newest.as_u64(), Ordering::SeqCst),
         ))
+    }
+}
+
+/// A store that changes the rejections it returns.
+macro_rules! changes_rejections {
+    ($($(#[$doc:meta])* $flaw:ident = |$rejection:ident| $change:expr;)*) => {$(
+        $(#[$doc])*
+        #[derive(Default)]
+        pub(crate) struct $flaw;
+
+        #[async_trait]
+        impl Flaw for $flaw {
+            async fn rejection(&self, store: &MemoryStore, id: CommandId) -> Result<Option<String>, StoreError> {
+                let $rejection = store.rejection(id).await?;
+                Ok($change)
+            }
+        }
+    )*};
+}
+
+changes_rejections! {
+    ForgetsRejections = |rejection| rejection.filter(|_| false);
+    TrimsRejections = |rejection| rejection.map(|text| text.trim_matches('"').chars().take(4_000).collect());
+    TakesEmptyRejectionsForNone = |rejection| rejection.filter(|text| !text.is_empty());
+}
+
+/// Drops the rejection and writes the rest of an append that has both.
+#[derive(Default)]
+pub(crate) struct WritesMoreThanTheRejection;
+
+#[async_trait]
+impl Flaw for WritesMoreThanTheRejection {
+    async fn append(
+        &self,
+        store: &MemoryStore,
+        mut append: Append,
+    ) -> Result<Appended, StoreError> {
+        if append.validate().is_err() {
+            append.rejection = None;
+        }
+        store.append(append).await
     }
 }

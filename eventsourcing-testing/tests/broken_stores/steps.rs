@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use eventsourcing_core::store::{
-    Append, Appended, Cut, EventStore, FollowerNotes, MemoryStore, NotesQuery, StoreError, Tracking,
+    Append, Appended, Cut, EventStore, FollowerNotes, FollowerStore, MemoryStore, NotesQuery,
+    StoreError, Tracking,
 };
 
 use super::flawed_store::{Flaw, dawdle};

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use eventsourcing_core::store::{
-    Append, Appended, EventStore, FollowerNotes, FollowerPosition, FollowersQuery, LogId,
-    MemoryStore, Name, NotesQuery, Position, StoreError, Tracking,
+    Append, Appended, EventStore, FollowerNotes, FollowerPosition, FollowerStore, FollowersQuery,
+    LogId, MemoryStore, Name, NotesQuery, Position, StoreError, Tracking,
 };
 use uuid::Uuid;
 
@@ -252,4 +252,37 @@ lists_followers! {
         followers.sort_by_key(by_utf16);
         Ok(followers)
     };
+}
+
+/// Writes an append without its step.
+#[derive(Default)]
+pub(crate) struct DropsSteps;
+
+#[async_trait]
+impl Flaw for DropsSteps {
+    async fn append(
+        &self,
+        store: &MemoryStore,
+        mut append: Append,
+    ) -> Result<Appended, StoreError> {
+        append.tracking = None;
+        store.append(append).await
+    }
+}
+
+/// Looks for a follower under the first characters of its name.
+#[derive(Default)]
+pub(crate) struct TakesNoLongNames;
+
+#[async_trait]
+impl Flaw for TakesNoLongNames {
+    async fn tracking(
+        &self,
+        store: &MemoryStore,
+        follower: &Name,
+        upstream: LogId,
+    ) -> Result<Position, StoreError> {
+        let short: String = follower.as_str().chars().take(12).collect();
+        store.tracking(&short.into(), upstream).await
+    }
 }

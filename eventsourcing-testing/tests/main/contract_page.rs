@@ -8,7 +8,7 @@ use eventsourcing_core::store::{
 };
 use eventsourcing_testing::conformance::{
     DurableFixture, Fixture, Promise, RevertingFixture, database_promises, durable_promises,
-    promises, reverting_promises,
+    event_promises, event_store_promises, promises, reverting_promises,
 };
 
 const PAGE: &str = include_str!("../../../docs/store-contract.md");
@@ -21,8 +21,18 @@ fn page_names_every_function_with_its_promise_and_no_other() {
             .map(move |promise| (promise.number, promise.name, mark))
             .collect::<Vec<_>>()
     };
+    let events: Vec<_> = event_promises::<Listed>()
+        .iter()
+        .map(|promise| promise.name)
+        .collect();
+    let of_followers = promises()
+        .into_iter()
+        .filter(|promise| !events.contains(&promise.name))
+        .collect();
     let lists = [
-        marked(promises(), ""),
+        marked(event_promises(), ""),
+        marked(of_followers, "followers"),
+        marked(event_store_promises(), "events alone"),
         marked(durable_promises(), "durable"),
         marked(database_promises(), "database"),
         marked(reverting_promises(), "reverting"),

@@ -1,7 +1,7 @@
 //! The contract of stores, and [`open`], which opens one by its URL.
 //!
-//! All other items come from the core. Its store is one small object-safe trait over names, numbers and bytes: [`EventStore`].
-//! The promises of a store are numbered in `docs/store-contract.md`.
+//! All other items come from the core. Its stores are three small object-safe traits over names, numbers and bytes:
+//! applications need an [`EventStore`], systems a [`FollowerStore`], `verify` and archives an [`AuditStore`]. The promises of a store are numbered in `docs/store-contract.md`.
 
 mod open;
 mod url;

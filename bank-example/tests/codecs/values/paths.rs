@@ -5,7 +5,7 @@ use std::io::Cursor;
 use std::time::Duration;
 
 use eventsourcing::archive;
-use eventsourcing::store::{CommandId, EventStore, LogQuery, Position, Version};
+use eventsourcing::store::{CommandId, FollowerStore, LogQuery, Position, Version};
 use eventsourcing::{
     Aggregate, Application, ApplicationError, CommandError, Due, Id, Policy, Projection,
     RecordedEvent, RunningSystem, System, Timers, UnitOfWork, event,
@@ -365,7 +365,7 @@ impl Expected {
     }
 }
 
-pub(super) async fn export(store: impl EventStore) -> Vec<u8> {
+pub(super) async fn export(store: impl FollowerStore) -> Vec<u8> {
     let mut archive = Vec::new();
     archive::export::<Warehouse>(store, &mut archive, |_| {})
         .await
@@ -373,7 +373,7 @@ pub(super) async fn export(store: impl EventStore) -> Vec<u8> {
     archive
 }
 
-pub(super) async fn import(store: impl EventStore, archive: Vec<u8>) {
+pub(super) async fn import(store: impl FollowerStore, archive: Vec<u8>) {
     archive::import(store, Cursor::new(archive), |_| {})
         .await
         .expect("it is imported");

@@ -10,7 +10,7 @@ use super::failure::{StepFailure, describe};
 use super::followed_events::{EventNames, RecordedEvents, describe_events};
 use super::status::Step;
 use super::worker::FollowerWorker;
-use crate::store::{EventStore, LogQuery, NotesQuery, Position, StoreError, StoredEvent};
+use crate::store::{FollowerStore, LogQuery, NotesQuery, Position, StoreError, StoredEvent};
 use crate::system::{SystemError, notes};
 
 /// The error of a process whose release does not know all events of the recorded set.

@@ -6,8 +6,8 @@ use std::collections::btree_map::Entry;
 use super::followed_events::{EventNames, FollowedEvents, RecordedEvents};
 use crate::LogPages;
 use crate::store::{
-    Cut, Epoch, EventRef, EventStore, KnownPlace, LeaseToken, LogChecksum, LogId, LogSlice, Name,
-    NotesQuery, Position, Revision, StoreError, StoredEvent, Tracking,
+    Cut, Epoch, EventRef, FollowerStore, KnownPlace, LeaseToken, LogChecksum, LogId, LogSlice,
+    Name, NotesQuery, Position, Revision, StoreError, StoredEvent, Tracking,
 };
 use crate::system::notes::{self, RETIRED};
 use crate::system::parking::{NotesReader, ParkedChange, ParkedStreams};
@@ -66,7 +66,7 @@ impl Cursor {
     /// reads, so the loop starts over if the position, the revision or the epoch of the home store
     /// has changed between the first and the last.
     pub(crate) async fn load(
-        home: &dyn EventStore,
+        home: &dyn FollowerStore,
         follower: Name,
         upstream: LogId,
         events: usize,
@@ -182,7 +182,7 @@ impl Cursor {
     /// [`StoreError::LogWentBack`]: the log has lost that event.
     pub(in crate::system) async fn verify(
         &mut self,
-        log: &dyn EventStore,
+        log: &dyn FollowerStore,
     ) -> Result<(), StoreError> {
         self.is_fresh = false;
         if self.stored == RETIRED {
@@ -260,7 +260,7 @@ impl Cursor {
     /// first.
     pub(crate) async fn late_step(
         &self,
-        home: &dyn EventStore,
+        home: &dyn FollowerStore,
         events: &[StoredEvent],
     ) -> Result<NextStep, StoreError> {
         let mut known = self.checksums.clone();

@@ -7,7 +7,7 @@ use tracing::error;
 use super::status::Step;
 use super::worker::FollowerWorker;
 use crate::store::{
-    Append, BoxError, Cut, EventStore, FollowerNotes, LogId, NotesQuery, Position, StoreError,
+    Append, BoxError, Cut, FollowerNotes, FollowerStore, LogId, NotesQuery, Position, StoreError,
     Tracking,
 };
 use crate::system::{FollowerState, SystemError};
@@ -56,7 +56,7 @@ impl<S> FollowerWorker<S> {
 /// # Errors
 /// [`SystemError::Invalid`]: the follower runs in another number of partitions.
 pub(crate) async fn check_cut(
-    home: &dyn EventStore,
+    home: &dyn FollowerStore,
     upstream: LogId,
     cut: &Cut,
 ) -> Result<FollowerNotes, SystemError> {
@@ -78,7 +78,7 @@ pub(crate) async fn check_cut(
 
 /// Records the cut of a follower before its first step, or refuses it.
 pub(super) async fn agree_on_cut(
-    home: &dyn EventStore,
+    home: &dyn FollowerStore,
     upstream: LogId,
     cut: &Cut,
 ) -> Result<(), SystemError> {
@@ -112,7 +112,7 @@ pub(super) async fn agree_on_cut(
 /// Refuses partitions beside a process that runs the follower whole. A release that records no cut
 /// leaves no trace before its first step but the lease, and would go on beside the partitions.
 async fn refuse_beside_the_whole(
-    home: &dyn EventStore,
+    home: &dyn FollowerStore,
     upstream: LogId,
     cut: &Cut,
 ) -> Result<(), SystemError> {
@@ -146,7 +146,7 @@ fn refused(cut: &Cut, recorded: u32) -> SystemError {
 
 /// Returns the number of partitions in which a follower has run.
 pub(crate) async fn partitions_of(
-    home: &dyn EventStore,
+    home: &dyn FollowerStore,
     follower: &crate::store::Name,
     upstream: LogId,
 ) -> Result<u32, StoreError> {

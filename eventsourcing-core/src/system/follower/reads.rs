@@ -1,7 +1,5 @@
 //! Reading the followed log, restricted to the events of one follower and partition.
 
-use std::sync::Arc;
-
 use super::EVENTS_PER_PAGE_MAX;
 use super::cursor::Cursor;
 use super::partition::Partition;
@@ -17,7 +15,7 @@ impl<S> FollowerWorker<S> {
         let pages = match &mut cursor.pages {
             Some(pages) if pages.after() == reached => pages,
             pages => pages.insert(LogPages::behind(
-                Arc::clone(&self.upstream),
+                self.upstream.clone(),
                 self.query_after(reached),
                 epoch,
             )),
@@ -70,10 +68,11 @@ impl<S> FollowerWorker<S> {
         if reached >= head {
             return Ok(0);
         }
-        if self.partition == Partition::WHOLE {
+        if self.partition == Partition::WHOLE
+            && let Some(audit) = self.upstream.audit()
+        {
             let query = LogChecksumsQuery::new(reached, head).categories(self.takes());
-            return Ok(self
-                .upstream
+            return Ok(audit
                 .checksums(query)
                 .await?
                 .values()

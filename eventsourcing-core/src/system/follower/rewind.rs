@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::cursor::write_checksum;
 use super::worker::FollowerWorker;
 use crate::store::{
-    EventRef, EventStore, FollowerNotes, KnownPlace, LogChecksum, LogQuery, LogSlice, NotesQuery,
-    Position, StoreError, StoredEvent, StreamId, Tracking,
+    EventRef, FollowerNotes, FollowerStore, KnownPlace, LogChecksum, LogQuery, LogSlice,
+    NotesQuery, Position, StoreError, StoredEvent, StreamId, Tracking,
 };
 use crate::system::notes::{self, RETIRED};
 use crate::system::parking::{HeldEvent, put_aside, read, write};

@@ -15,7 +15,7 @@ use crate::panics::{catch, catch_async, text_of};
 use crate::policy::CarryOver;
 use crate::policy::timers::{Timer, TimerType};
 use crate::retry::RetryPolicy;
-use crate::store::{Append, BoxError, EventStore, Name, StoreError, StoredEvent, Tracking};
+use crate::store::{Append, BoxError, FollowerStore, Name, StoreError, StoredEvent, Tracking};
 use crate::{Application, UnitOfWork};
 
 /// Processes the events of a follower.
@@ -25,7 +25,7 @@ pub(crate) trait Sink<S>: Send + Sync {
     fn follower(&self) -> Name;
 
     /// Returns the store that keeps the follower's position and notes.
-    fn home(&self) -> &Arc<dyn EventStore>;
+    fn home(&self) -> &Arc<dyn FollowerStore>;
 
     /// Returns `true` if all processes share the target, so that only one of them at a time should
     /// run the follower.
@@ -90,7 +90,7 @@ pub(crate) trait TimerSink<S>: Send + Sync {
     ) -> Result<(), StepFailure>;
 }
 
-async fn append(home: &dyn EventStore, append: Append) -> Result<(), StepFailure> {
+async fn append(home: &dyn FollowerStore, append: Append) -> Result<(), StepFailure> {
     home.append(append).await?;
     Ok(())
 }
@@ -101,6 +101,8 @@ pub(crate) type Handlers<H> = BTreeMap<Name, Arc<H>>;
 /// A policy. The events that it records and the step are one append.
 pub(crate) struct PolicySink<S> {
     app: Application,
+    /// The store of `app`.
+    home: Arc<dyn FollowerStore>,
     handlers: Handlers<dyn PolicyHandler<S>>,
     /// The handler of its timers, if it has any.
     timers: Option<Arc<dyn TimerHandler<S>>>,
@@ -112,11 +114,13 @@ pub(crate) struct PolicySink<S> {
 impl<S> PolicySink<S> {
     pub(crate) fn new(
         app: Application,
+        home: Arc<dyn FollowerStore>,
         handlers: Handlers<dyn PolicyHandler<S>>,
         timers: Option<Arc<dyn TimerHandler<S>>>,
     ) -> Self {
         Self {
             app,
+            home,
             handlers,
             timers,
             carry_over: Mutex::default(),
@@ -137,8 +141,8 @@ impl<S: Send + Sync> Sink<S> for PolicySink<S> {
         self.app.name().clone()
     }
 
-    fn home(&self) -> &Arc<dyn EventStore> {
-        self.app.store()
+    fn home(&self) -> &Arc<dyn FollowerStore> {
+        &self.home
     }
 
     fn is_partitionable(&self) -> bool {
@@ -195,16 +199,15 @@ impl<S: Send + Sync> PolicySink<S> {
                 continue;
             }
             handled?;
-            let step =
-                with_changes(&**self.app.store(), step.clone(), &work.schedule.changes).await?;
+            let step = with_changes(&*self.home, step.clone(), &work.schedule.changes).await?;
             let append = encode(&work, step)?;
             let snapshots: Vec<_> = append
                 .snapshots
                 .iter()
                 .map(|snapshot| snapshot.stream.clone())
                 .collect();
-            let epoch = append.decided_in().unwrap_or(self.app.store().epoch());
-            match self.app.store().append(append).await {
+            let epoch = append.decided_in().unwrap_or(self.home.epoch());
+            match self.home.append(append).await {
                 Ok(_) => {
                     *carry_over = work.into_carry_over(&snapshots, epoch);
                     return Ok(());
@@ -306,7 +309,7 @@ fn outcome(work: &mut UnitOfWork, handled: Result<(), BoxError>) -> Result<(), S
 /// undone with it.
 pub(crate) struct PlainSink<S> {
     follower: Name,
-    home: Arc<dyn EventStore>,
+    home: Arc<dyn FollowerStore>,
     handlers: Handlers<dyn ProjectionHandler<S>>,
     is_shared: bool,
     projected: ProjectedEvents,
@@ -315,7 +318,7 @@ pub(crate) struct PlainSink<S> {
 impl<S> PlainSink<S> {
     pub(crate) fn new(
         follower: Name,
-        home: Arc<dyn EventStore>,
+        home: Arc<dyn FollowerStore>,
         handlers: Handlers<dyn ProjectionHandler<S>>,
         is_shared: bool,
     ) -> Self {
@@ -335,7 +338,7 @@ impl<S: Send + Sync> Sink<S> for PlainSink<S> {
         self.follower.clone()
     }
 
-    fn home(&self) -> &Arc<dyn EventStore> {
+    fn home(&self) -> &Arc<dyn FollowerStore> {
         &self.home
     }
 

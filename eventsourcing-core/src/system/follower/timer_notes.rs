@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::policy::timers::Timer;
 use crate::store::{
-    EventStore, FollowerNotes, LogId, Name, NotesQuery, Revision, StoreError, Tracking,
+    FollowerNotes, FollowerStore, LogId, Name, NotesQuery, Revision, StoreError, Tracking,
 };
 use crate::system::{StepFailure, notes};
 
@@ -16,7 +16,7 @@ const READS_AT_ONCE: usize = 16;
 
 /// The notes of one follower about its timers.
 pub(in crate::system) struct TimerNotes<'a> {
-    pub(super) home: &'a dyn EventStore,
+    pub(super) home: &'a dyn FollowerStore,
     pub(super) follower: Name,
     pub(super) upstream: LogId,
 }
@@ -91,7 +91,7 @@ impl TimerNotes<'_> {
 
 /// Adds the changes of timers to a step.
 pub(in crate::system) async fn with_changes(
-    home: &dyn EventStore,
+    home: &dyn FollowerStore,
     mut step: Tracking,
     changes: &BTreeMap<String, Option<Timer>>,
 ) -> Result<Tracking, StepFailure> {

@@ -20,7 +20,7 @@ use super::sinks::Sink;
 use super::status::{Status, Step};
 use crate::Clock;
 use crate::panics::{Panicked, catch_async};
-use crate::store::{Cut, EventStore, LogId, Name, StoreError};
+use crate::store::{Cut, FollowerStore, LogId, Name, StoreError};
 use crate::system::notes::RETIRED;
 use crate::system::{FollowerState, OnFailure};
 
@@ -33,7 +33,7 @@ const ROOM_FOR_OTHERS: Duration = Duration::from_millis(100);
 pub(crate) struct FollowerWorker<S> {
     /// The name by which the follower is declared.
     pub(crate) name: Name,
-    pub(crate) upstream: Arc<dyn EventStore>,
+    pub(crate) upstream: Arc<dyn FollowerStore>,
     pub(super) followed: FollowedEvents,
     pub(crate) partition: Partition,
     /// The number of partitions that each step names, if the follower can be partitioned.
@@ -58,7 +58,7 @@ impl<S> FollowerWorker<S> {
     /// Opens the follower at its stored position.
     pub(crate) async fn open(
         name: Name,
-        upstream: Arc<dyn EventStore>,
+        upstream: Arc<dyn FollowerStore>,
         followed: FollowedEvents,
         partition: Partition,
         sink: Box<dyn Sink<S>>,
@@ -104,7 +104,7 @@ impl<S> FollowerWorker<S> {
 
     /// Returns the store that keeps its position and notes, the name they are kept under, and the
     /// followed log.
-    pub(crate) fn home(&self) -> (&Arc<dyn EventStore>, Name, LogId) {
+    pub(crate) fn home(&self) -> (&Arc<dyn FollowerStore>, Name, LogId) {
         (
             self.sink.home(),
             self.partition.name(&self.sink.follower()),

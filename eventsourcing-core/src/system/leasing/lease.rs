@@ -12,7 +12,9 @@ use tracing::{debug, info};
 
 use super::membership::Membership;
 use super::{LeaseConfig, this_process};
-use crate::store::{EventStore, HolderId, Lease, LeaseRequest, LeaseToken, Position, StoreError};
+use crate::store::{
+    FollowerStore, HolderId, Lease, LeaseRequest, LeaseToken, Position, StoreError,
+};
 use crate::system::follower::FollowerWorker;
 use crate::system::notes::HolderInfo;
 

@@ -13,14 +13,14 @@ use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::LeaseConfig;
-use crate::store::{EventStore, Lease, LeaseRequest, LeaseToken, LogId, Name, StoreError};
+use crate::store::{FollowerStore, Lease, LeaseRequest, LeaseToken, LogId, Name, StoreError};
 use crate::system::follower::{FollowerWorker, Partition};
 use crate::system::notes;
 
 /// The members that share the partitions of one follower in one log, as this process sees them.
 pub(crate) struct Membership {
     lease_config: LeaseConfig,
-    home: Arc<dyn EventStore>,
+    home: Arc<dyn FollowerStore>,
     follower: Name,
     upstream: LogId,
     places: u32,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Codec;
 use crate::store::{
-    EventStore, LogId, Name, NotesQuery, Position, Revision, StoreError, StoredEvent, StreamId,
+    FollowerStore, LogId, Name, NotesQuery, Position, Revision, StoreError, StoredEvent, StreamId,
     Tracking, Version,
 };
 use crate::system::notes;
@@ -150,7 +150,7 @@ pub(in crate::system) fn write(value: &impl Serialize) -> String {
 
 /// Reads the notes of one follower in one log.
 pub(crate) struct NotesReader<'a> {
-    pub(crate) home: &'a dyn EventStore,
+    pub(crate) home: &'a dyn FollowerStore,
     pub(crate) follower: Name,
     pub(crate) upstream: LogId,
 }

@@ -12,8 +12,8 @@ use super::generation_index::{Generation, GenerationIndex};
 use crate::Table;
 use crate::sql::{Database, SqlError, Transaction};
 use crate::store::{
-    EventStore, FollowerNotes, HolderId, KnownPlace, Lease, LeaseRequest, LeaseToken, LogId, Name,
-    NotesQuery, Position, Revision, StoreError, Tracking,
+    FollowerNotes, FollowerStore, HolderId, KnownPlace, Lease, LeaseRequest, LeaseToken, LogId,
+    Name, NotesQuery, Position, Revision, StoreError, Tracking,
 };
 use crate::system::notes::{self, RETIRED};
 
@@ -26,7 +26,7 @@ pub(crate) struct Generations {
     name: Name,
     version: u32,
     tables: &'static [Table],
-    home: Arc<dyn EventStore>,
+    home: Arc<dyn FollowerStore>,
     database: Arc<dyn Database>,
     /// The logs that the read model follows.
     upstreams: Vec<LogId>,
@@ -53,7 +53,7 @@ impl Generations {
         name: Name,
         version: u32,
         tables: &'static [Table],
-        home: Arc<dyn EventStore>,
+        home: Arc<dyn FollowerStore>,
         database: Arc<dyn Database>,
         upstreams: Vec<LogId>,
     ) -> Self {
@@ -80,7 +80,7 @@ impl Generations {
         self.tables
     }
 
-    pub(crate) fn home(&self) -> &Arc<dyn EventStore> {
+    pub(crate) fn home(&self) -> &Arc<dyn FollowerStore> {
         &self.home
     }
 

@@ -12,7 +12,7 @@ use tracing::{error, info};
 use super::generation_index::Generation;
 use super::generations::Generations;
 use crate::sql::SqlError;
-use crate::store::{EventStore, KnownPlace, Name, StoreError};
+use crate::store::{KnownPlace, Name, StoreError};
 use crate::system::follower::FollowerWorker;
 use crate::system::leasing::{LeaseConfig, LeaseKeeper};
 use crate::system::report::{RebuildProgress, RebuildState};

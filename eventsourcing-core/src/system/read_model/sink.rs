@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use super::generation_index::Generation;
 use super::generations::Generations;
 use crate::sql::Transaction;
-use crate::store::{EventStore, Name, StoreError, StoredEvent, Tracking};
+use crate::store::{FollowerStore, Name, StoreError, StoredEvent, Tracking};
 use crate::system::StepFailure;
 use crate::system::follower::{Handlers, Sink, SqlProjectionHandler, catching};
 use crate::{Table, Tx};
@@ -99,7 +99,7 @@ impl<S: Send + Sync> Sink<S> for SqlSink<S> {
         self.generations.follower(self.number())
     }
 
-    fn home(&self) -> &Arc<dyn EventStore> {
+    fn home(&self) -> &Arc<dyn FollowerStore> {
         self.generations.home()
     }
 

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use super::locate::{self, EventKey};
 
 use crate::store::{
-    EventHash, EventStore, LogChecksum, LogChecksumsQuery, LogQuery, LogSlice, Name, Position,
-    StoreError,
+    EventHash, FollowerStore, LogChecksum, LogChecksumsQuery, LogQuery, LogSlice, Name, Position,
+    StoreError, audit_of,
 };
 use crate::system::follower::Partition;
 use crate::system::report::{
     Difference, EventPlace, Finding, FollowerVerification, VerifyProgress,
 };
 
-/// The number of slices whose checksums are source for at once.
+/// The number of slices whose checksums are asked for at once.
 const SLICES_AT_ONCE: u64 = 10;
 /// The maximum number of searches of the whole log for an event that was processed though the
 /// follower does not take it. A search reads every event, so many differences must not cause one
@@ -33,7 +33,7 @@ pub(super) struct Part {
 
 /// The check of one follower in one log.
 pub(super) struct Check {
-    log: Arc<dyn EventStore>,
+    log: Arc<dyn FollowerStore>,
     takes: Vec<Name>,
     parts: Vec<Part>,
     /// The end of the comparison: the head of the log as this process sees it after the notes were
@@ -48,7 +48,7 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn new(
         name: Name,
-        log: Arc<dyn EventStore>,
+        log: Arc<dyn FollowerStore>,
         takes: Vec<Name>,
         parts: Vec<Part>,
     ) -> Self {
@@ -141,8 +141,7 @@ impl Check {
 
     /// Compares the checksums of all parts together, from the start of a slice up to `to`.
     async fn compare_together(&mut self, after: Position, to: Position) -> Result<(), StoreError> {
-        let expected = self
-            .log
+        let expected = audit_of(&*self.log)?
             .checksums(LogChecksumsQuery::new(after, to).categories(self.takes.iter().cloned()))
             .await?;
         self.verification.events += expected

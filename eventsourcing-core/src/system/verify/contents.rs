@@ -6,9 +6,7 @@
 
 use super::tables::Source;
 use crate::sql::{SqlError, Transaction};
-use crate::store::{
-    EventStore, HolderId, LogPage, LogQuery, Position, StoreError, StoredEvent, Tracking,
-};
+use crate::store::{HolderId, LogPage, LogQuery, Position, StoreError, StoredEvent, Tracking};
 use crate::system::follower::{describe, described};
 use crate::system::notes::RETIRED;
 use crate::system::parking::{Exceptions, NotesReader};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::store::{
-    EventStore, FollowerNotes, LogChecksum, LogId, LogSlice, Name, NotesQuery, StoreError,
+    FollowerNotes, FollowerStore, LogChecksum, LogId, LogSlice, Name, NotesQuery, StoreError,
 };
 use crate::system::follower::read_checksum;
 use crate::system::notes;
@@ -15,7 +15,7 @@ const NOTES_PER_PAGE: usize = 10_000;
 
 /// Returns the position of a follower and all its notes, as of one moment.
 pub(in crate::system) async fn all_notes(
-    home: &dyn EventStore,
+    home: &dyn FollowerStore,
     follower: Name,
     upstream: LogId,
 ) -> Result<FollowerNotes, StoreError> {
@@ -33,7 +33,7 @@ pub(in crate::system) async fn all_notes(
 
 /// Reads the notes in pages. Returns `None` if the follower has made a step between two pages.
 async fn in_pages(
-    home: &dyn EventStore,
+    home: &dyn FollowerStore,
     query: &NotesQuery,
     limit: usize,
 ) -> Result<Option<FollowerNotes>, StoreError> {
@@ -91,6 +91,7 @@ fn applied(
 mod tests {
     use super::*;
     use crate::MemoryStore;
+    use crate::store::EventStore as _;
     use crate::store::{Append, Position, Tracking};
     use jiff::Timestamp;
 

@@ -16,7 +16,7 @@ use super::follower::FollowerWorker;
 use super::notes::RETIRED;
 use super::report::{FollowerVerification, Verification, VerifyProgress};
 use super::{RunningSystem, System, SystemError};
-use crate::store::{EventStore, FollowerNotes, LogId, Name, StoreError};
+use crate::store::{FollowerNotes, FollowerStore, LogId, Name, StoreError};
 use check::{Check, Part};
 
 pub use follower_notes::accounted;
@@ -50,7 +50,7 @@ pub(super) async fn compare<S>(
 
 /// The place where a follower keeps its notes.
 struct Home<'a> {
-    store: &'a dyn EventStore,
+    store: &'a dyn FollowerStore,
     follower: Name,
     upstream: LogId,
     /// The version of the read model that writes them, if it is not the version of this program.
