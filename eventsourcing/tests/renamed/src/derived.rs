@@ -219,6 +219,28 @@ mod laws {
     }
 }
 
+#[cfg(feature = "testing")]
+mod conformance {
+    use es::store::MemoryStore;
+    use es::testing::conformance::Fixture;
+
+    struct InMemory(MemoryStore);
+
+    impl Fixture for InMemory {
+        type Store = MemoryStore;
+
+        async fn new() -> Self {
+            Self(MemoryStore::new())
+        }
+
+        async fn open(&self) -> MemoryStore {
+            self.0.clone()
+        }
+    }
+
+    es::testing::conformance!(InMemory);
+}
+
 #[cfg(feature = "schema")]
 #[test]
 fn a_system_says_what_its_events_look_like() -> Tested {
