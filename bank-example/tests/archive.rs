@@ -457,6 +457,18 @@ async fn files_that_are_no_archives_are_refused_in_one_line() {
         format!("error: line {line}: the file is cut off within this line\n")
     );
     assert!(failure(&url, &["import", name(&gone)]).contains("cannot be read"));
+    let mut from_a_pipe = bank_example(&url, &["import", "/dev/stdin"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let _pipe = from_a_pipe.stdin.take().unwrap();
+    let said = String::from_utf8(from_a_pipe.wait_with_output().unwrap().stderr).unwrap();
+    assert_eq!(
+        said,
+        "error: the archive cannot be read or written: an import reads it several times, and a pipe can be read once; \
+         copy it to a file\n"
+    );
     // No event of it is in the store.
     text(&url, &["import", name(&file)]);
     assert!(text(&url, &["import", name(&file)]).starts_with("this archive was imported before"));

@@ -1,5 +1,7 @@
 //! Checks that an archive is complete, from its first to its last line, before anything is written.
 
+use std::io::{self, ErrorKind};
+
 use eventsourcing_core::store::{Position, ReceiptKind, StoredEvent};
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncBufRead, AsyncSeek, AsyncSeekExt as _};
@@ -84,8 +86,20 @@ pub(crate) async fn validate<R: AsyncBufRead + AsyncSeek + Unpin>(
     })
 }
 
+/// Goes back to the beginning of the file.
 pub(crate) async fn rewind(file: &mut (impl AsyncSeek + Unpin)) -> Result<(), ArchiveError> {
-    file.rewind().await.map(drop).map_err(ArchiveError::File)
+    match file.rewind().await {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotSeekable => {
+            let reason =
+                "an import reads it several times, and a pipe can be read once; copy it to a file";
+            Err(ArchiveError::File(io::Error::new(
+                ErrorKind::NotSeekable,
+                reason,
+            )))
+        }
+        Err(error) => Err(ArchiveError::File(error)),
+    }
 }
 
 /// The contents of the lines that were read so far.
