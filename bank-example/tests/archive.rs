@@ -101,7 +101,8 @@ async fn use_bank(url: &str, seed: Seed) -> (Id<Account>, Id<Transfer>) {
                 .accounts
                 .open(&format!("Owner {number} \u{1F980}"))
                 .await
-                .unwrap();
+                .unwrap()
+                .id;
             bank.accounts.credit(account, money("1000")).await.unwrap();
             accounts.push(account);
         }
@@ -125,8 +126,8 @@ async fn use_bank(url: &str, seed: Seed) -> (Id<Account>, Id<Transfer>) {
         bank.stop().await.unwrap();
     }
     let bank = start(url, morning()).await;
-    let alice = bank.accounts.open("Alice").await.unwrap();
-    let mallory = bank.accounts.open("Mallory").await.unwrap();
+    let alice = bank.accounts.open("Alice").await.unwrap().id;
+    let mallory = bank.accounts.open("Mallory").await.unwrap().id;
 
     bank.accounts.credit(alice, money("50")).await.unwrap();
     let order = Order {
@@ -135,7 +136,7 @@ async fn use_bank(url: &str, seed: Seed) -> (Id<Account>, Id<Transfer>) {
         bank: Some("elsewhere".into()),
         amount: money("20"),
     };
-    let waiting = bank.transfers.request(order).await.unwrap();
+    let waiting = bank.transfers.request(order).await.unwrap().id;
     record_unreadable_event(&bank, mallory).await;
     bank.wait_until_caught_up().await.unwrap();
     bank.stop().await.unwrap();
@@ -279,7 +280,7 @@ async fn an_archive_of_a_busy_bank_is_of_one_moment() {
 async fn work(bank: Arc<RunningSystem<EventSourcedBank>>) {
     let mut accounts = Vec::new();
     for _ in 0..4 {
-        let account = bank.accounts.open("Alice").await.unwrap();
+        let account = bank.accounts.open("Alice").await.unwrap().id;
         bank.accounts
             .credit(account, money("100000"))
             .await
@@ -316,7 +317,8 @@ async fn large_bank(events: usize) -> (TempDir, PathBuf) {
             bank.accounts
                 .open(&format!("Owner {number}"))
                 .await
-                .unwrap(),
+                .unwrap()
+                .id,
         );
     }
     for number in 0..events / 2 {

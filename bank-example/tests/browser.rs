@@ -353,7 +353,8 @@ async fn pages_fit_on_a_phone_and_are_readable_by_day_and_by_night() {
         .accounts
         .open("Wolfeschlegelsteinhausenbergerdorff-Featherstonehaugh the Third")
         .await
-        .expect("an account");
+        .expect("an account")
+        .id;
     other
         .accounts
         .credit(id, money("999999999999.99"))
@@ -363,7 +364,7 @@ async fn pages_fit_on_a_phone_and_are_readable_by_day_and_by_night() {
         .wait_until_caught_up()
         .await
         .expect("the followers catch up");
-    let unlucky = other.accounts.open("Unlucky").await.expect("an account");
+    let unlucky = other.accounts.open("Unlucky").await.expect("an account").id;
     record_unreadable_event(&other, unlucky).await;
     let phone = json!({ "mobileEmulation": { "deviceMetrics": { "width": 360, "height": 740, "pixelRatio": 2.0 } } });
     let by_day = driver
@@ -428,7 +429,7 @@ async fn parked_events_are_shown_and_can_be_discarded() {
     let served = Served::start(place.url()).await;
     let client = driver.open(&[], json!({})).await;
     let other = bank(place.url()).await;
-    let id = other.accounts.open("Alice").await.expect("an account");
+    let id = other.accounts.open("Alice").await.expect("an account").id;
     other
         .wait_until_caught_up()
         .await
@@ -512,7 +513,7 @@ async fn the_pictures_of_the_readme_show_a_bank_at_work() {
         "Barbara Liskov",
         "Tony Hoare",
     ] {
-        ids.push(bank.accounts.open(owner).await.expect("an account"));
+        ids.push(bank.accounts.open(owner).await.expect("an account").id);
     }
     for (index, amount) in ["1815.12", "1906.09", "59.83", "2008", "19.80"]
         .into_iter()

@@ -166,7 +166,8 @@ impl Storm {
                     bank.accounts
                         .open(&format!("Owner {number}"))
                         .await
-                        .expect("an account"),
+                        .expect("an account")
+                        .id,
                 );
             }
             bank.stop().await.expect("a graceful end");

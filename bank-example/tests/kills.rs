@@ -306,7 +306,7 @@ async fn every_transfer_ends_and_no_money_is_lost_however_often_processes_are_ki
         let transfers = TransferService::from(Application::new("transfers", store));
         let mut ids = Vec::new();
         for _ in 0..ACCOUNTS {
-            let id = accounts.open("Alice").await.expect("an account");
+            let id = accounts.open("Alice").await.expect("an account").id;
             accounts.credit(id, money("25")).await.expect("a credit");
             ids.push(id);
         }

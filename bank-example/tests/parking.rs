@@ -140,7 +140,8 @@ async fn one_bad_event_in_a_thousand_delays_nothing_else_and_a_retry_brings_equa
                 bank.accounts
                     .open(&format!("Owner {number}"))
                     .await
-                    .expect("an account"),
+                    .expect("an account")
+                    .id,
             );
         }
 
@@ -282,7 +283,7 @@ async fn verification_of_contents_knows_discarded_and_edited_events() {
         let bank = start(&place).await;
         let mut ids = Vec::new();
         for owner in ["Ann", "Ben", "Cid"] {
-            let id = bank.accounts.open(owner).await.expect("an account");
+            let id = bank.accounts.open(owner).await.expect("an account").id;
             bank.accounts
                 .credit(id, money("666.66"))
                 .await

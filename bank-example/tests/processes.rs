@@ -70,8 +70,8 @@ async fn child_credits_500_times() {
 async fn two_processes_credit_one_account_500_times_each_at_once() {
     for place in Place::all_durable() {
         let bank = open(place.url()).await;
-        let alice = bank.accounts.open("Alice").await.expect("an account");
-        let bob = bank.accounts.open("Bob").await.expect("an account");
+        let alice = bank.accounts.open("Alice").await.expect("an account").id;
+        let bob = bank.accounts.open("Bob").await.expect("an account").id;
         bank.accounts
             .credit(bob, money("7"))
             .await
@@ -115,7 +115,7 @@ async fn after_kill_9_everything_agrees_and_nothing_acknowledged_is_lost() {
     let mut random = Seed::from_env().rng(0);
     for place in Place::all_durable() {
         let bank = open(place.url()).await;
-        let alice = bank.accounts.open("Alice").await.expect("an account");
+        let alice = bank.accounts.open("Alice").await.expect("an account").id;
         bank.stop().await.expect("a graceful end");
         let mut credits = 0;
         for _ in 0..KILLS {
@@ -224,7 +224,7 @@ async fn pause(process: &Child, accounts: &AccountService, account: Id<Account>)
     let request = accounts.command(CommandId::new());
     loop {
         signal("STOP", process);
-        let credit = request.update(account, |account: &Account| account.credit(money("1")));
+        let credit = request.update(account, |account| account.credit(money("1")));
         match tokio::time::timeout(Duration::from_secs(2), credit).await {
             Ok(credited) => {
                 credited.expect("a credit");
@@ -248,7 +248,7 @@ async fn a_paused_and_resumed_process_does_nothing_twice() {
             .store();
         let accounts = AccountService::from(Application::new("accounts", store.clone()));
         let ledger = Application::new("ledger", store);
-        let alice = accounts.open("Alice").await.expect("an account");
+        let alice = accounts.open("Alice").await.expect("an account").id;
         let mut followers = [follower(url), follower(url)];
         for round in 0..PAUSES {
             let paused = &followers[round % 2].0;

@@ -152,7 +152,7 @@ async fn a_writer_reads_its_own_writes() {
         let stores = stores(&place).await;
         for runner in [Runner::inline(), Runner::concurrent()] {
             let bank: RunningSystem<Bank> = start(&stores, runner).await;
-            let alice = bank.accounts.open("Alice").await.expect("an account");
+            let alice = bank.accounts.open("Alice").await.expect("an account").id;
             for expected in 1..=20 {
                 let receipt = bank
                     .accounts
@@ -182,7 +182,7 @@ async fn waiting_is_right_across_processes_and_ends_with_a_typed_error() {
 
     let here: RunningSystem<Bank> = start(&here, Runner::concurrent()).await;
     let there: RunningSystem<Bank> = start(&there, Runner::concurrent()).await;
-    let alice = here.accounts.open("Alice").await.expect("an account");
+    let alice = here.accounts.open("Alice").await.expect("an account").id;
     for expected in 1..=20 {
         let receipt = here
             .accounts
@@ -265,7 +265,7 @@ async fn a_failing_statement_stops_the_follower_and_leaves_nothing() {
     for place in Place::all() {
         let bank: RunningSystem<QuietBank> =
             start(&stores(&place).await, Runner::concurrent()).await;
-        let alice = bank.accounts.open("Alice").await.expect("an account");
+        let alice = bank.accounts.open("Alice").await.expect("an account").id;
         credit(&bank.accounts, alice, 5).await;
         let stopped = bank.wait_until_caught_up().await.expect_err("it stops");
         assert!(
@@ -294,7 +294,7 @@ async fn a_read_model_is_built_anew_beside_the_one_that_answers() {
         let stores = stores(&place).await;
         for runner in [Runner::inline(), Runner::concurrent()] {
             let bank: RunningSystem<Bank> = start(&stores, runner).await;
-            let alice = bank.accounts.open("Alice").await.expect("an account");
+            let alice = bank.accounts.open("Alice").await.expect("an account").id;
             credit(&bank.accounts, alice, 300).await;
             bank.wait_until_caught_up().await.expect("it catches up");
             for round in 1..=3 {
@@ -388,7 +388,7 @@ async fn a_later_version_takes_the_place_of_an_earlier_one_while_both_run() {
     for place in Place::all() {
         let stores = stores(&place).await;
         let early: RunningSystem<Bank> = start(&stores, Runner::concurrent()).await;
-        let alice = early.accounts.open("Alice").await.expect("an account");
+        let alice = early.accounts.open("Alice").await.expect("an account").id;
         credit(&early.accounts, alice, 500).await;
         early.wait_until_caught_up().await.expect("it catches up");
         assert_eq!(early.credits.number(alice).await.expect("an answer"), 500);
@@ -495,7 +495,7 @@ async fn a_build_that_fails_says_so_and_the_old_version_answers() {
     for place in Place::all() {
         let stores = stores(&place).await;
         let bank: RunningSystem<Bank> = start(&stores, Runner::inline()).await;
-        let alice = bank.accounts.open("Alice").await.expect("an account");
+        let alice = bank.accounts.open("Alice").await.expect("an account").id;
         credit(&bank.accounts, alice, 5).await;
         bank.stop().await.expect("a graceful end");
 

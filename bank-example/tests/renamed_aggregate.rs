@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use eventsourcing::store::{CommandId, EventStore, LogQuery, Position, Version};
 use eventsourcing::{
-    Aggregate, Application, ApplicationError, CommandError, Id, Policy, Projection, RecordedEvent,
-    Root, Runner, Stores, System, UnitOfWork, event,
+    Aggregate, Application, ApplicationError, Id, Policy, Projection, RecordedEvent, Root, Runner,
+    Stores, System, UnitOfWork, event,
 };
 use serde::{Deserialize, Serialize};
 use support::Place;
@@ -115,8 +115,8 @@ macro_rules! release {
                 app.save(&mut root).await.map(drop)
             }
 
-            pub(crate) async fn credit(app: &Application, id: Uuid) -> Result<(), CommandError<ApplicationError>> {
-                let credit = |_: &$aggregate| Ok::<_, ApplicationError>($event::Credited { cents: 10 });
+            pub(crate) async fn credit(app: &Application, id: Uuid) -> Result<(), ApplicationError> {
+                let credit = |_: &$aggregate| $event::Credited { cents: 10 };
                 app.update(Id::from_uuid(id), credit).await.map(drop)
             }
 
@@ -269,11 +269,9 @@ async fn a_command_is_repeated_by_the_next_release() {
         let command = CommandId::new();
         let handle = second.command(command);
         let opened = handle
-            .create::<second::Account, _, ApplicationError>(|| {
-                Ok(second::AccountEvent::Opened { cents: 5 })
-            })
+            .create(|| second::AccountEvent::Opened { cents: 5 })
             .await;
-        let opened = opened.expect("an account").as_uuid();
+        let opened = opened.expect("an account").id.as_uuid();
         let handle = third.command(command);
         let mut again = Root::<third::Account>::with_id(
             handle.new_id(),

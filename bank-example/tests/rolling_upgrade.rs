@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use bank_example::domain::{Money, ZERO};
 use eventsourcing::store::StoreError;
-use eventsourcing::{Application, ApplicationError, CommandError, Id, Runner, Stores};
+use eventsourcing::{Application, ApplicationError, Id, Runner, Stores};
 use shared::Write;
 use support::{Place, money};
 use uuid::Uuid;
@@ -73,7 +73,7 @@ async fn write_until<A: Write>(
         let decide = |account: &A| {
             *event.lock().expect("no holder panics") =
                 Some(A::change(&account.write(number, amount)).unwrap_or(ZERO));
-            Ok::<_, std::convert::Infallible>(account.write(number, amount))
+            account.write(number, amount)
         };
         match accounts.update(id, decide).await {
             Ok(_) => {
@@ -83,9 +83,9 @@ async fn write_until<A: Write>(
                     .expect("it decided");
                 *written.changes.entry(id.as_uuid()).or_default() += change;
             }
-            Err(CommandError::Application(ApplicationError::Store(StoreError::Newer {
-                ..
-            }))) if id != own => written.refused += 1,
+            Err(ApplicationError::Store(StoreError::Newer { .. })) if id != own => {
+                written.refused += 1;
+            }
             Err(error) => panic!("no other error reaches the user: {error}"),
         }
         tokio::time::sleep(Duration::from_millis(2)).await;

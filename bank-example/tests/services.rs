@@ -38,8 +38,8 @@ async fn a_day_at_the_bank() {
                 .await
                 .expect("the bank starts");
             let before = assert_consistent(&bank).await;
-            let alice = bank.accounts.open("Alice").await.expect("an account");
-            let bob = bank.accounts.open("Bob").await.expect("an account");
+            let alice = bank.accounts.open("Alice").await.expect("an account").id;
+            let bob = bank.accounts.open("Bob").await.expect("an account").id;
             bank.accounts
                 .credit(alice, money("20"))
                 .await
@@ -73,7 +73,7 @@ async fn a_command_that_was_refused_stays_refused_and_one_that_was_carried_out_d
         let bank = EventSourcedBank::start(stores, Runner::inline())
             .await
             .expect("the bank starts");
-        let alice = bank.accounts.open("Alice").await.expect("an account");
+        let alice = bank.accounts.open("Alice").await.expect("an account").id;
         // A store in memory has no other process.
         let other = match place.url() {
             "memory:" => (*bank.accounts).clone(),
@@ -87,7 +87,7 @@ async fn a_command_that_was_refused_stays_refused_and_one_that_was_carried_out_d
         let debit = async |application: &Application, id: CommandId| {
             let teller = application.command(id);
             teller
-                .once(teller.update(alice, |account: &Account| account.debit(money("5"))))
+                .once(teller.update(alice, |account| account.debit(money("5"))))
                 .await
         };
         let refused = CommandId::new();
@@ -135,8 +135,8 @@ async fn a_refused_transfer_changes_nothing() {
         let bank = EventSourcedBank::start(stores.clone(), Runner::inline())
             .await
             .expect("the bank starts");
-        let alice = bank.accounts.open("Alice").await.expect("an account");
-        let bob = bank.accounts.open("Bob").await.expect("an account");
+        let alice = bank.accounts.open("Alice").await.expect("an account").id;
+        let bob = bank.accounts.open("Bob").await.expect("an account").id;
         bank.accounts
             .credit(alice, money("20"))
             .await
@@ -165,8 +165,8 @@ async fn concurrent_transfers_in_both_directions_lose_nothing() {
         let bank = EventSourcedBank::start(stores, Runner::concurrent())
             .await
             .expect("the bank starts");
-        let alice = bank.accounts.open("Alice").await.expect("an account");
-        let bob = bank.accounts.open("Bob").await.expect("an account");
+        let alice = bank.accounts.open("Alice").await.expect("an account").id;
+        let bob = bank.accounts.open("Bob").await.expect("an account").id;
         for account in [alice, bob] {
             bank.accounts
                 .credit(account, money("1000"))
@@ -204,7 +204,7 @@ async fn a_repeated_request_is_carried_out_once() {
         let bank = EventSourcedBank::start(stores, Runner::inline())
             .await
             .expect("the bank starts");
-        let alice = bank.accounts.open("Alice").await.expect("an account");
+        let alice = bank.accounts.open("Alice").await.expect("an account").id;
         bank.accounts
             .credit(alice, money("20"))
             .await
@@ -214,7 +214,7 @@ async fn a_repeated_request_is_carried_out_once() {
             let amount = money("20");
             bank.accounts
                 .command(request)
-                .update(alice, |account: &Account| account.debit(amount))
+                .update(alice, |account| account.debit(amount))
                 .await
         };
         let first = debit().await.expect("a debit");
@@ -231,7 +231,7 @@ async fn an_account_of_10_000_events_loads_through_its_snapshot() {
     let bank = EventSourcedBank::start(store.clone(), Runner::concurrent())
         .await
         .expect("the bank starts");
-    let alice = bank.accounts.open("Alice").await.expect("an account");
+    let alice = bank.accounts.open("Alice").await.expect("an account").id;
     let mut account = bank.accounts.load(alice).await.expect("Alice");
     while account.version().as_u64() < 10_000 {
         // A few at once, so that snapshots do not fall on round versions.
@@ -276,7 +276,7 @@ async fn an_account_of_10_000_events_loads_through_its_snapshot() {
 async fn snapshots_change_no_result() {
     let run = async |bank: EventSourcedBankStart| {
         let bank = bank.await;
-        let alice = bank.accounts.open("Alice").await.expect("an account");
+        let alice = bank.accounts.open("Alice").await.expect("an account").id;
         for _ in 0..120 {
             bank.accounts
                 .credit(alice, money("1"))
@@ -325,8 +325,8 @@ async fn accounts_are_listed_from_the_store() {
         let bank = EventSourcedBank::start(stores.clone(), Runner::inline())
             .await
             .expect("the bank starts");
-        let alice = bank.accounts.open("Alice").await.expect("an account");
-        let bob = bank.accounts.open("Bob").await.expect("an account");
+        let alice = bank.accounts.open("Alice").await.expect("an account").id;
+        let bob = bank.accounts.open("Bob").await.expect("an account").id;
         bank.accounts
             .credit(alice, money("1"))
             .await

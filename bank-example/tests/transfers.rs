@@ -37,7 +37,7 @@ fn order(from: Id<Account>, to: Id<Account>, amount: &str) -> Order {
 }
 
 async fn opened(bank: &EventSourcedBank, amount: &str) -> Id<Account> {
-    let account = bank.accounts.open("Alice").await.expect("an account");
+    let account = bank.accounts.open("Alice").await.expect("an account").id;
     bank.accounts
         .credit(account, money(amount))
         .await
@@ -86,22 +86,26 @@ async fn every_transfer_ends_within_one_store_and_across_stores() {
                 .transfers
                 .request(order(alice, bob, "30"))
                 .await
-                .expect("a request");
+                .expect("a request")
+                .id;
             let to_nobody = bank
                 .transfers
                 .request(order(alice, Id::new(), "20"))
                 .await
-                .expect("a request");
+                .expect("a request")
+                .id;
             let from_nobody = bank
                 .transfers
                 .request(order(Id::new(), bob, "20"))
                 .await
-                .expect("a request");
+                .expect("a request")
+                .id;
             let too_much = bank
                 .transfers
                 .request(order(bob, alice, "1000"))
                 .await
-                .expect("a request");
+                .expect("a request")
+                .id;
             bank.wait_until_caught_up()
                 .await
                 .expect("everything comes to rest");
@@ -171,7 +175,7 @@ async fn a_bank_settles_while_others_go_on() {
         tokio::spawn(async move {
             while !stop.load(Ordering::SeqCst) {
                 accounts
-                    .update(bob, |bob: &Account| bob.credit(money("0.01")))
+                    .update(bob, |bob| bob.credit(money("0.01")))
                     .await
                     .expect("a credit");
                 tokio::time::sleep(Duration::from_millis(2)).await;
@@ -182,7 +186,8 @@ async fn a_bank_settles_while_others_go_on() {
         .transfers
         .request(order(alice, bob, "30"))
         .await
-        .expect("a request");
+        .expect("a request")
+        .id;
     let settled = tokio::time::timeout(Duration::from_secs(20), bank.wait_until_caught_up()).await;
     assert!(!busy.is_finished());
     stop.store(true, Ordering::SeqCst);
@@ -231,13 +236,13 @@ fn the_first_decision_stands() {
             for refusal in [None, Some("no".to_string())] {
                 let history = [transfer_of(&order), debited(), last.clone()];
                 Transfer::given(history)
-                    .when(|transfer| Ok::<_, BankError>(transfer.answer(side, refusal)))
+                    .when(|transfer| transfer.answer(side, refusal))
                     .then_nothing();
             }
         }
         let history = [transfer_of(&order), debited(), last.clone()];
         Transfer::given(history)
-            .when(|transfer| Ok::<_, BankError>(transfer.time_out()))
+            .when(Transfer::time_out)
             .then_nothing();
     }
 }
@@ -544,7 +549,8 @@ async fn a_transfer_to_another_bank_is_completed() {
         .transfers
         .request(banks.order(banks.bob))
         .await
-        .expect("a request");
+        .expect("a request")
+        .id;
     assert_eq!(
         banks.outcome(transfer).await,
         (money("70"), money("30"), State::Completed)
@@ -565,7 +571,8 @@ async fn a_transfer_that_another_bank_refuses_is_compensated() {
         .transfers
         .request(banks.order(Id::new()))
         .await
-        .expect("a request");
+        .expect("a request")
+        .id;
     let state = State::Compensated {
         reason: "no such giro".into(),
     };
@@ -580,7 +587,8 @@ async fn a_late_answer_after_the_compensation_moves_nothing() {
         .transfers
         .request(banks.order(banks.bob))
         .await
-        .expect("a request");
+        .expect("a request")
+        .id;
     banks.clock.advance(TIMEOUT - Duration::from_micros(1));
     one.wait_until_caught_up()
         .await
@@ -632,7 +640,8 @@ async fn an_answer_before_the_time_is_over_counts_however_late_it_is_heard() {
         .transfers
         .request(banks.order(banks.bob))
         .await
-        .expect("a request");
+        .expect("a request")
+        .id;
     drop(one);
     banks.clock.advance(TIMEOUT - Duration::from_secs(1));
     assert_eq!(

@@ -407,14 +407,14 @@ async fn verification_agrees_while_writers_and_followers_work() {
             start(stores.clone(), Runner::concurrent()).await;
         let other: RunningSystem<EventSourcedBank> =
             start(stores.clone(), Runner::concurrent()).await;
-        let alice = bank.accounts.open("Alice").await.expect("an account");
+        let alice = bank.accounts.open("Alice").await.expect("an account").id;
         let app = Application::new("accounts", stores.store());
         let over = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&over);
         let writer = tokio::spawn(async move {
             let mut credits = 0;
             while !stop.load(Ordering::Relaxed) {
-                app.update(alice, |account: &Account| account.credit(money("0.01")))
+                app.update(alice, |account| account.credit(money("0.01")))
                     .await
                     .expect("a credit");
                 credits += 1;
@@ -647,7 +647,7 @@ async fn a_hole_and_an_open_append_raise_no_false_alarm() {
         .expect("a store");
     let bank: RunningSystem<EventSourcedBank> =
         start(stores, Runner::concurrent().without_leases()).await;
-    let account = bank.accounts.open("Alice").await.expect("an account");
+    let account = bank.accounts.open("Alice").await.expect("an account").id;
     let mut by_hand = Session::new(&place);
     for _ in 0..3 {
         by_hand.leave_a_hole();
@@ -691,7 +691,12 @@ async fn late_commits_and_holes_drawn_from_a_seed_raise_no_false_alarm() {
             .expect("a store");
         banks.push(start(stores, Runner::concurrent().without_leases()).await);
     }
-    let account = banks[0].accounts.open("Alice").await.expect("an account");
+    let account = banks[0]
+        .accounts
+        .open("Alice")
+        .await
+        .expect("an account")
+        .id;
     for round in 0..6 {
         let mut open: Vec<_> = (0..3).map(|_| Session::new(&place)).collect();
         let mut is_open = [false; 3];

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::{Body, BodyDataStream};
 use axum::http::{Request, StatusCode, header};
-use bank_example::domain::account::{Account, AccountEvent};
+use bank_example::domain::account::AccountEvent;
 use bank_example::domain::transfer;
 use bank_example::stores;
 use bank_example::system::EventSourcedBank;
@@ -287,7 +287,7 @@ async fn many_accounts_are_searched_and_paged() {
 async fn an_account_is_shown_as_it_was_at_every_version() {
     for place in Place::all() {
         let (bank, mut browser) = start(&place).await;
-        let id = bank.accounts.open("Alice").await.expect("an account");
+        let id = bank.accounts.open("Alice").await.expect("an account").id;
         for _ in 0..120 {
             bank.accounts
                 .credit(id, money("1"))
@@ -363,7 +363,7 @@ async fn an_account_is_shown_as_it_was_at_every_version() {
 async fn parked_events_are_shown_retried_and_discarded() {
     for place in Place::all() {
         let (bank, mut browser) = start(&place).await;
-        let id = bank.accounts.open("Alice").await.expect("an account");
+        let id = bank.accounts.open("Alice").await.expect("an account").id;
         bank.wait_until_caught_up()
             .await
             .expect("the followers catch up");
@@ -502,8 +502,8 @@ async fn a_parked_timer_is_shown_retried_and_discarded() {
 async fn the_log_is_filtered_and_each_event_opens() {
     for place in Place::all() {
         let (bank, mut browser) = start(&place).await;
-        let alice = bank.accounts.open("Alice").await.expect("one");
-        let bob = bank.accounts.open("Bob").await.expect("two");
+        let alice = bank.accounts.open("Alice").await.expect("one").id;
+        let bob = bank.accounts.open("Bob").await.expect("two").id;
 
         bank.accounts
             .credit(alice, money("20"))
@@ -599,14 +599,12 @@ async fn the_log_is_filtered_and_each_event_opens() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_log_has_pages_and_says_how_far_it_looked() {
     let (bank, mut browser) = start(&Place::all()[0]).await;
-    let id = bank.accounts.open("Alice").await.expect("an account");
+    let id = bank.accounts.open("Alice").await.expect("an account").id;
     let event = || AccountEvent::Credited {
         amount: money("0.01"),
     };
     bank.accounts
-        .update(id, |_| {
-            Ok::<_, std::convert::Infallible>((0..9_999).map(|_| event()).collect::<Vec<_>>())
-        })
+        .update(id, |_| (0..9_999).map(|_| event()).collect::<Vec<_>>())
         .await
         .expect("an append");
     bank.accounts
@@ -646,7 +644,7 @@ async fn a_long_log_has_pages_and_says_how_far_it_looked() {
 async fn parked_events_of_a_read_model_are_retried_on_the_system_page() {
     let place = &Place::all_durable()[0];
     let (bank, mut browser) = start(place).await;
-    let id = bank.accounts.open("Alice").await.expect("an account");
+    let id = bank.accounts.open("Alice").await.expect("an account").id;
     bank.wait_until_caught_up()
         .await
         .expect("the followers catch up");
@@ -782,7 +780,7 @@ async fn heard(body: &mut BodyDataStream) -> String {
 async fn pages_are_told_within_a_second_of_changes_by_another_process() {
     for place in Place::all() {
         let (bank, router) = start_with(&place, &Settings::loopback()).await;
-        let id = bank.accounts.open("Alice").await.expect("an account");
+        let id = bank.accounts.open("Alice").await.expect("an account").id;
         bank.wait_until_caught_up()
             .await
             .expect("the followers catch up");
@@ -817,7 +815,7 @@ async fn pages_are_told_within_a_second_of_changes_by_another_process() {
         for amount in 1..=3 {
             let begin = Instant::now();
             other
-                .update(id, |account: &Account| account.credit(money("1")))
+                .update(id, |account| account.credit(money("1")))
                 .await
                 .expect("a credit");
             let shown = format!("{amount}.00");
@@ -989,7 +987,7 @@ async fn a_form_goes_to_any_process_and_what_was_typed_is_never_lost() {
 async fn outdated_forms_of_other_pages_are_shown_again_where_they_stood() {
     for place in Place::all() {
         let (bank, mut browser) = start(&place).await;
-        let alice = bank.accounts.open("Alice").await.expect("an account");
+        let alice = bank.accounts.open("Alice").await.expect("an account").id;
         record_unreadable_event(&bank, alice).await;
         bank.wait_until_caught_up()
             .await
@@ -1029,6 +1027,7 @@ async fn outdated_forms_of_other_pages_are_shown_again_where_they_stood() {
             .open("Bob")
             .await
             .expect("an account")
+            .id
             .to_string();
         let fields = [
             ("account", &*bob),
@@ -1121,7 +1120,7 @@ async fn asks_for_the_password(place: &Place, settings: &Settings) {
 async fn a_follower_waits_for_a_newer_release_and_the_pages_say_so() {
     for place in Place::all() {
         let (bank, mut browser) = start(&place).await;
-        let account = bank.accounts.open("Alice").await.expect("an account");
+        let account = bank.accounts.open("Alice").await.expect("an account").id;
         bank.wait_until_caught_up()
             .await
             .expect("the followers catch up");

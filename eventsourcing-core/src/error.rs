@@ -1,5 +1,7 @@
 //! The errors of an application, split by what the caller does next.
 
+use std::fmt;
+
 use uuid::Uuid;
 
 use crate::store::{CommandId, StoreError, Version};
@@ -89,8 +91,26 @@ impl<E> From<StoreError> for CommandError<E> {
     }
 }
 
-impl<E> CommandError<E> {
-    pub(crate) fn is_conflict(&self) -> bool {
+/// An error of an attempt at a command, which [`Application::retry`](crate::Application::retry) may
+/// repeat: [`ApplicationError`] or [`CommandError`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an error of an attempt at a command",
+    label = "neither `ApplicationError` nor `CommandError<_>`"
+)]
+pub trait AttemptError: fmt::Display + Send {
+    /// Returns `true` if deciding again can succeed.
+    #[doc(hidden)]
+    fn is_conflict(&self) -> bool;
+}
+
+impl AttemptError for ApplicationError {
+    fn is_conflict(&self) -> bool {
+        Self::is_conflict(self)
+    }
+}
+
+impl<E: fmt::Display + Send> AttemptError for CommandError<E> {
+    fn is_conflict(&self) -> bool {
         matches!(self, Self::Application(error) if error.is_conflict())
     }
 }

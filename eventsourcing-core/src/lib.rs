@@ -85,19 +85,20 @@ pub mod schema;
 #[doc(hidden)]
 pub mod private;
 
+pub use aggregate::decision::{Decision, DecisionError, Verdict};
 pub use aggregate::id::{Id, ParseIdError};
 pub use aggregate::root::{Root, StreamGuard};
-pub use aggregate::{Aggregate, Fold, UnexpectedEvent, snapshot};
-pub use application::{Application, IdPage, RootIds, Saveable};
+pub use aggregate::{Aggregate, EventOf, Fold, UnexpectedEvent, snapshot};
+pub use application::{Application, Created, IdPage, RootIds, Saveable};
 pub use clock::{Clock, IdSource, RandomIds, SystemClock};
 #[cfg(feature = "zstd")]
 pub use codec::Compression;
 pub use codec::{Codec, CodecError, VALUE_DEPTH_MAX};
-pub use error::{ApplicationError, CommandError};
+pub use error::{ApplicationError, AttemptError, CommandError};
 pub use event::legacy::{DecodedEvents, LegacyEvent};
 pub use event::metadata::{EventRef, Metadata};
 pub use event::recorded::RecordedEvent;
-pub use event::{Event, EventType, IntoEvents};
+pub use event::{Event, EventType};
 pub use log::pages::LogPages;
 pub use log::subscription::{Subscription, SubscriptionHandle};
 pub use policy::timers::{Due, TIMER_KEY_BYTES_MAX, Timers};

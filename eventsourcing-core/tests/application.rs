@@ -1,6 +1,7 @@
 //! Applications: saving, loading, retrying, remembering commands.
 #![allow(clippy::unwrap_used)]
 
+mod decisions;
 mod domain;
 
 use std::sync::Arc;
@@ -24,9 +25,7 @@ fn app() -> Application {
 }
 
 async fn jar(app: &Application, beans: u32) -> Id<Jar> {
-    app.create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans }))
-        .await
-        .unwrap()
+    app.create(|| JarEvent::Filled { beans }).await.unwrap().id
 }
 
 async fn beans(app: &Application, id: Id<Jar>) -> u32 {
@@ -193,10 +192,7 @@ async fn nothing_to_save_writes_nothing() {
         ..Receipt::at(app.store().log_id(), head)
     };
     assert_eq!(receipt, nothing);
-    let receipt = app
-        .update(id, |_: &Jar| Ok::<_, NotEnough>(None::<JarEvent>))
-        .await
-        .unwrap();
+    let receipt = app.update(id, |_| None).await.unwrap();
     assert_eq!(receipt, nothing);
     assert_eq!(app.store().head().await.unwrap(), head);
 }

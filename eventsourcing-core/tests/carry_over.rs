@@ -3,10 +3,9 @@
 
 mod domain;
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
-use domain::{Jar, JarEvent, Jars, NotEnough, Shelf, ShelfEvent, shelf};
+use domain::{Jar, JarEvent, Jars, Shelf, ShelfEvent, shelf};
 use eventsourcing_core::store::{FollowerStore, MemoryStore};
 use eventsourcing_core::{
     Application, ApplicationError, Id, Policy, RecordedEvent, Runner, RunningSystem, System,
@@ -100,22 +99,21 @@ async fn start_on(
 }
 
 async fn fill(pantry: &Pantry, beans: u32) {
-    let _: Id<Jar> = pantry
+    let _ = pantry
         .jars
         .app
-        .create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans }))
+        .create(|| JarEvent::Filled { beans })
         .await
-        .unwrap();
+        .unwrap()
+        .id;
 }
 
 /// Puts beans on the shelf without the policy, as another process would.
 async fn change_past(store: &Arc<FaultyStore<MemoryStore>>, by: i64) {
     let app = Application::new("another", Arc::clone(store) as Arc<dyn FollowerStore>);
-    app.update(shelf(), |_: &Shelf| {
-        Ok::<_, Infallible>(ShelfEvent::Changed { by })
-    })
-    .await
-    .unwrap();
+    app.update(shelf(), |_: &Shelf| ShelfEvent::Changed { by })
+        .await
+        .unwrap();
 }
 
 async fn beans_of(pantry: &Pantry, id: Id<Shelf>) -> (i64, u64) {

@@ -43,7 +43,7 @@ mod events_only {
         Append, Appended, CommandId, Epoch, EventStore, Load, Loaded, LogId, LogPage, LogQuery,
         MemoryStore, Position, Receipt, StoreError, StoredEvent, StreamQuery, VisibleLog,
     };
-    use eventsourcing_core::{Aggregate, Application, CommandError, Id, event};
+    use eventsourcing_core::{Aggregate, Application, CommandError, event};
     use eventsourcing_testing::conformance::Fixture;
     use serde::{Deserialize, Serialize};
 
@@ -152,22 +152,18 @@ mod events_only {
     #[tokio::test]
     async fn application_needs_no_more_for_commands_and_kept_rejections() {
         let app = Application::new("jars", EventsOnly(MemoryStore::new()));
-        let begun = app.create(|| Ok::<_, String>(JarEvent::Filled { beans: 3 }));
-        let jar: Id<Jar> = begun.await.expect("nothing refuses it");
+        let begun = app.create(|| JarEvent::Filled { beans: 3 });
+        let jar = begun.await.expect("the store takes it").id;
         let mut subscription = app.subscribe(LogQuery::after(Position::ZERO));
 
         let command = app.command(CommandId::new());
-        let refused = command
-            .once(command.update(jar, |jar: &Jar| jar.take(5)))
-            .await;
+        let refused = command.once(command.update(jar, |jar| jar.take(5))).await;
         let reason = "only 3 are left";
         assert!(matches!(&refused, Err(CommandError::Rejected(why)) if why == reason));
         app.update(jar, |jar| jar.take(3))
             .await
             .expect("there are 3");
-        let again = command
-            .once(command.update(jar, |jar: &Jar| jar.take(0)))
-            .await;
+        let again = command.once(command.update(jar, |jar| jar.take(0))).await;
         assert!(matches!(&again, Err(CommandError::Rejected(why)) if why == reason));
 
         for name in ["Filled", "Taken"] {

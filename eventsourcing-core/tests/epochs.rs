@@ -25,9 +25,7 @@ fn jars(store: &MemoryStore) -> Application {
 }
 
 async fn fill(app: &Application, beans: u32) -> Id<Jar> {
-    app.create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans }))
-        .await
-        .unwrap()
+    app.create(|| JarEvent::Filled { beans }).await.unwrap().id
 }
 
 async fn add(app: &Application, jar: Id<Jar>, beans: u32) {
@@ -549,9 +547,7 @@ async fn root_that_a_policy_has_carried_over_from_a_forgotten_past_decides_nothi
         // The shelf reaches the version at which the policy has left it, by other events.
         let shelves = Application::new("shelves", store.clone());
         shelves
-            .update(shelf(), |_: &Shelf| {
-                Ok::<_, NotEnough>(ShelfEvent::Changed { by: 1 })
-            })
+            .update(shelf(), |_: &Shelf| ShelfEvent::Changed { by: 1 })
             .await
             .unwrap();
         fill(&jars(&store), 7).await;

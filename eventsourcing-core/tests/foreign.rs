@@ -6,7 +6,7 @@ mod domain;
 
 use std::sync::{Arc, Mutex};
 
-use domain::{Jar, JarEvent, Jars, NotEnough};
+use domain::{Jar, JarEvent, Jars};
 use eventsourcing_core::store::{EventStore, FollowerStore, MemoryStore, Position};
 use eventsourcing_core::{
     Id, Projection, RecordedEvent, Runner, RunningSystem, System, SystemBuilder,
@@ -65,9 +65,10 @@ async fn fill(pantry: &Pantry, beans: u32) -> Id<Jar> {
     pantry
         .jars
         .app
-        .create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans }))
+        .create(|| JarEvent::Filled { beans })
         .await
         .unwrap()
+        .id
 }
 
 #[tokio::test]
@@ -151,11 +152,7 @@ async fn work(store: FaultyStore<Arc<MemoryStore>>, engine: &Arc<Mutex<Engine>>)
         return;
     };
     for beans in 0..20 {
-        let filled: Result<Id<Jar>, _> = pantry
-            .jars
-            .app
-            .create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans }))
-            .await;
+        let filled = pantry.jars.app.create(|| JarEvent::Filled { beans }).await;
         if filled.is_err() {
             return;
         }

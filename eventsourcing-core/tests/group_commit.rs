@@ -48,10 +48,7 @@ impl Place {
         let store = Arc::new(store);
         store.switch_off();
         let app = Application::new("jars", store.clone());
-        let id: Id<Jar> = app
-            .create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans }))
-            .await
-            .unwrap();
+        let id = app.create(|| JarEvent::Filled { beans }).await.unwrap().id;
         // From here on the jar is in the cache.
         app.update(id, |jar| jar.add(0)).await.unwrap();
         store.switch_on();
@@ -200,11 +197,7 @@ async fn each_decides_on_what_the_ones_before_it_have_decided() {
 #[tokio::test(start_paused = true)]
 async fn a_command_that_records_nothing_is_positioned_after_the_events_of_the_others() {
     let place = Place::with(0).await;
-    let nothing: Command<'_> = Box::pin(
-        place
-            .app
-            .update(place.id, |_: &Jar| Ok::<_, NotEnough>(None::<JarEvent>)),
-    );
+    let nothing: Command<'_> = Box::pin(place.app.update(place.id, |_| Ok([])));
     let answers = place.while_busy([place.add(1), nothing]).await;
     let receipts: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
     assert_eq!(
@@ -479,8 +472,8 @@ async fn command_with_an_id_that_has_nothing_to_record_is_remembered_in_its_batc
     let id = CommandId::new();
     let named = place.app.command(id);
     let nothing = || -> Command<'_> {
-        Box::pin(named.update(place.id, |jar: &Jar| {
-            Ok::<_, NotEnough>((jar.beans > 1).then_some(JarEvent::Added { beans: 50 }))
+        Box::pin(named.update(place.id, |jar| {
+            Ok((jar.beans > 1).then_some(JarEvent::Added { beans: 50 }))
         }))
     };
     let answers = place
@@ -639,9 +632,10 @@ async fn a_snapshot_that_becomes_due_in_a_batch_is_kept() {
     let store = Arc::new(FaultyStore::new(MemoryStore::new()));
     let app = Application::new("jars", store.clone()).with_snapshots::<Jar>(every(5));
     let id = app
-        .create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: 0 }))
+        .create(|| JarEvent::Filled { beans: 0 })
         .await
-        .unwrap();
+        .unwrap()
+        .id;
     let place = Place { store, app, id };
     place.while_busy((0..7).map(|_| place.add(1))).await;
     let load = Load::new(id.stream()).with_snapshot(<Jar as Aggregate>::FINGERPRINT);
@@ -688,9 +682,10 @@ async fn a_snapshot_policy_that_panics_costs_no_command_its_append() {
     let store = Arc::new(FaultyStore::new(MemoryStore::new()));
     let app = Application::new("jars", store.clone()).with_snapshots::<Jar>(Panics(3));
     let id = app
-        .create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: 0 }))
+        .create(|| JarEvent::Filled { beans: 0 })
         .await
-        .unwrap();
+        .unwrap()
+        .id;
     let place = Place { store, app, id };
     let before = place.appends();
     all_carried_out(place.while_busy([place.add(1), place.add(2)]).await);
@@ -715,10 +710,11 @@ impl Clock for Stops {
 async fn a_clock_that_panics_while_a_batch_is_written_harms_none_of_them() {
     let store = Arc::new(FaultyStore::new(MemoryStore::new()));
     let app = Application::new("jars", store.clone()).with_clock(Stops(AtomicU32::default()));
-    let id: Id<Jar> = app
-        .create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: 0 }))
+    let id = app
+        .create(|| JarEvent::Filled { beans: 0 })
         .await
-        .unwrap();
+        .unwrap()
+        .id;
     app.update(id, |jar| jar.add(0)).await.unwrap();
     let place = Place { store, app, id };
     all_carried_out(place.while_busy([place.add(1), place.add(2)]).await);
@@ -873,10 +869,7 @@ fn pour(app: &Application, from: Id<Jar>, to: Id<Jar>) -> tokio::task::JoinHandl
 async fn jars<const N: usize>(app: &Application, beans: [u32; N]) -> [Id<Jar>; N] {
     let mut ids = [Id::new(); N];
     for (id, beans) in ids.iter_mut().zip(beans) {
-        *id = app
-            .create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans }))
-            .await
-            .unwrap();
+        *id = app.create(|| JarEvent::Filled { beans }).await.unwrap().id;
     }
     ids
 }

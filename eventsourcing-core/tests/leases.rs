@@ -7,11 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use domain::{Jar, JarEvent, Jars, NotEnough, Pantry, Shelf, ShelfEvent, shelf};
+use domain::{Jar, JarEvent, Jars, Pantry, Shelf, ShelfEvent, shelf};
 use eventsourcing_core::store::MemoryStore;
 use eventsourcing_core::{
-    Application, ApplicationError, Id, Policy, RecordedEvent, Runner, RunningSystem, System,
-    UnitOfWork,
+    Application, ApplicationError, Policy, RecordedEvent, Runner, RunningSystem, System, UnitOfWork,
 };
 use tokio::sync::Notify;
 
@@ -24,10 +23,11 @@ async fn start(store: &MemoryStore) -> RunningSystem<Pantry> {
 }
 
 async fn fill(jars: &Application) {
-    let _: Id<Jar> = jars
-        .create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: 1 }))
+    let _ = jars
+        .create(|| JarEvent::Filled { beans: 1 })
         .await
-        .unwrap();
+        .unwrap()
+        .id;
 }
 
 async fn changes(app: &Application) -> u64 {

@@ -122,8 +122,8 @@ async fn an_aggregate_folds_what_its_events_have_become_and_goes_on_from_its_ver
         (jar.beans, jar.changes, jar.version()),
         (6, 3, Version::new(4))
     );
-    app.update(id, |_: &Jar| {
-        Ok::<_, ApplicationError>([JarEvent::Added { beans: 1 }, JarEvent::Taken { beans: 3 }])
+    app.update(id, |_| {
+        [JarEvent::Added { beans: 1 }, JarEvent::Taken { beans: 3 }]
     })
     .await
     .unwrap();
@@ -176,11 +176,9 @@ async fn a_snapshot_and_the_events_after_it_are_what_all_events_are() {
     let app = Application::new("jars", store.clone());
 
     app.snapshot(id).await.unwrap();
-    app.update(id, |_: &Jar| {
-        Ok::<_, ApplicationError>(JarEvent::Added { beans: 1 })
-    })
-    .await
-    .unwrap();
+    app.update(id, |_| JarEvent::Added { beans: 1 })
+        .await
+        .unwrap();
     let load = eventsourcing_core::store::Load::new(id.stream())
         .with_snapshot(<Jar as Aggregate>::FINGERPRINT);
     let loaded = store.load(load);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use domain::{Jar, JarEvent, Jars, NotEnough, ShelfEvent, shelf};
+use domain::{Jar, JarEvent, Jars, ShelfEvent, shelf};
 use eventsourcing_core::store::{FollowerStore, MemoryStore, StreamId};
 use eventsourcing_core::system::{FollowerState, ParkingAction};
 use eventsourcing_core::{
@@ -115,9 +115,10 @@ async fn fill(pantry: &Pantry, beans: u32) -> Id<Jar> {
     pantry
         .jars
         .app
-        .create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans }))
+        .create(|| JarEvent::Filled { beans })
         .await
         .unwrap()
+        .id
 }
 
 async fn add(pantry: &Pantry, jar: Id<Jar>, beans: u32) -> eventsourcing_core::Receipt {

@@ -6,7 +6,7 @@ mod domain;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use domain::{FixedPantry, Jar, JarEvent, NotEnough, Shelf, ShelfEvent, shelf};
+use domain::{FixedPantry, Jar, JarEvent, Shelf, ShelfEvent, shelf};
 use eventsourcing_core::store::{LogQuery, MemoryStore, Position, Version};
 use eventsourcing_core::{Id, PolicyName, Runner, RunningSystem, SystemBuilder, SystemError};
 
@@ -28,9 +28,10 @@ async fn fill(pantry: &FixedPantry) -> Id<Jar> {
     pantry
         .jars
         .app
-        .create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: 1 }))
+        .create(|| JarEvent::Filled { beans: 1 })
         .await
         .unwrap()
+        .id
 }
 
 /// Waits until this number of processes run partitions, and returns the number of partitions of each process.

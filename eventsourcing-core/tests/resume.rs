@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use domain::{FAILS_ON, Jar, JarEvent, Jars, NotEnough, Shelf, ShelfEvent, shelf};
+use domain::{FAILS_ON, Jar, JarEvent, Jars, Shelf, ShelfEvent, shelf};
 use eventsourcing_core::store::{FollowerStore, LogQuery, MemoryStore, Position};
 use eventsourcing_core::system::FollowerHealth;
 use eventsourcing_core::{
@@ -84,9 +84,10 @@ impl Pantry {
     async fn fill(&self, beans: u32) -> Id<Jar> {
         self.jars
             .app
-            .create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans }))
+            .create(|| JarEvent::Filled { beans })
             .await
             .unwrap()
+            .id
     }
 
     fn cheer_up(&self) {

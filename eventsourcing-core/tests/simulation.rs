@@ -203,15 +203,10 @@ impl Command {
         let beans = self.beans;
 
         let jar = |offset: usize| known[(self.jar + offset) % known.len()];
+        let fill = || Ok(JarEvent::Filled { beans });
         let outcome = match self.what {
-            _ if known.len() < 2 => jars
-                .create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans }))
-                .await
-                .map(Some),
-            What::Fill => jars
-                .create(|| Ok(JarEvent::Filled { beans }))
-                .await
-                .map(Some),
+            _ if known.len() < 2 => jars.create(fill).await.map(Some),
+            What::Fill => jars.create(fill).await.map(Some),
             What::Add => jars
                 .update(jar(0), |jar| jar.add(beans))
                 .await
@@ -229,7 +224,7 @@ impl Command {
             }
         };
         match outcome {
-            Ok(Some(filled)) => Some(Done::Filled(filled)),
+            Ok(Some(filled)) => Some(Done::Filled(filled.id)),
             Ok(None) => Some(Done::Changed),
             Err(CommandError::Rejected(NotEnough { .. })) => Some(Done::Refused),
             Err(CommandError::Application(error)) if error.is_unavailable() => None,

@@ -5,7 +5,6 @@ mod domain;
 mod ownership;
 mod waits;
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -33,9 +32,10 @@ async fn fill(pantry: &Pantry, beans: u32) -> Id<Jar> {
     pantry
         .jars
         .app
-        .create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans }))
+        .create(|| JarEvent::Filled { beans })
         .await
         .unwrap()
+        .id
 }
 
 /// Returns the beans of the shelf and the number of its changes.
@@ -234,7 +234,7 @@ async fn an_outage_delays_followers_and_nothing_else() {
         // The write goes to the wrapped store, so that the fault hits the follower.
         let jars = eventsourcing_core::Application::new("jars", memory.clone());
         // The policy must load the shelf again.
-        let change = |_: &Shelf| Ok::<_, Infallible>(ShelfEvent::Changed { by: 0 });
+        let change = |_: &Shelf| ShelfEvent::Changed { by: 0 };
         jars.update(shelf(), change).await.unwrap();
         jars.save(&mut Root::<Jar>::create(JarEvent::Filled { beans: 1 }))
             .await
@@ -410,7 +410,7 @@ fn an_aggregate_is_tested_without_anything() {
         .when(|jar| jar.take(4))
         .then_rejected(NotEnough { left: 3 });
     Shelf::given_nothing()
-        .when(|| Ok::<_, NotEnough>(ShelfEvent::Built))
+        .when(|| ShelfEvent::Built)
         .then(ShelfEvent::Built);
 }
 
@@ -444,10 +444,11 @@ async fn everything_can_be_awaited_in_a_spawned_task() {
         .unwrap();
     let app = pantry.jars.app.clone();
     let both = spawned(async move {
-        let first: Id<Jar> = app
-            .create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: 3 }))
+        let first = app
+            .create(|| JarEvent::Filled { beans: 3 })
             .await
-            .unwrap();
+            .unwrap()
+            .id;
         let mut second = Root::<Jar>::create(JarEvent::Filled { beans: 0 });
         app.save((&mut second, app.load(first).await.unwrap().guard()))
             .await
@@ -483,12 +484,13 @@ async fn a_failure_that_passes_is_retried_and_visible_meanwhile() {
             .start()
             .await
             .unwrap();
-        let jar: Id<Jar> = moody
+        let jar = moody
             .jars
             .app
-            .create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: 1 }))
+            .create(|| JarEvent::Filled { beans: 1 })
             .await
-            .unwrap();
+            .unwrap()
+            .id;
         within_seconds(async {
             while moody.health().await.unwrap().is_healthy() {
                 tokio::time::sleep(Duration::from_millis(1)).await;

@@ -6,9 +6,9 @@ mod domain;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-use domain::{FAILS_ON, Jar, JarEvent, NotEnough, Pantry};
+use domain::{FAILS_ON, JarEvent, Pantry};
 use eventsourcing_core::store::{CommandId, MemoryStore};
-use eventsourcing_core::{Application, Id, RetryPolicy, Runner};
+use eventsourcing_core::{Application, RetryPolicy, Runner};
 use eventsourcing_testing::{Fault, FaultyStore, Operation};
 use tracing::subscriber::DefaultGuard;
 
@@ -49,10 +49,11 @@ async fn retries_are_visible() {
         attempts_max: 2,
         ..RetryPolicy::default()
     });
-    let id: Id<Jar> = app
-        .create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: 1 }))
+    let id = app
+        .create(|| JarEvent::Filled { beans: 1 })
         .await
-        .unwrap();
+        .unwrap()
+        .id;
     store.fail_next(Operation::Append, Fault::Conflict);
     app.update(id, |jar| jar.add(1)).await.unwrap();
     assert!(
@@ -89,8 +90,8 @@ async fn a_follower_that_stops_is_an_error() {
     let bad = pantry
         .jars
         .app
-        .create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: FAILS_ON }));
-    let _: Id<Jar> = bad.await.expect("the save itself does not fail");
+        .create(|| JarEvent::Filled { beans: FAILS_ON });
+    bad.await.expect("the save itself does not fail");
     pantry.wait_until_caught_up().await.unwrap_err();
     let text = lines.text();
     assert!(

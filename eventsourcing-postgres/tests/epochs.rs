@@ -98,13 +98,9 @@ async fn live_through(forgetting: Forgetting) {
         Forgetting::Restore => None,
         Forgetting::Crash | Forgetting::Reinitialization => Some(stop_wal_writer(&place).await),
     };
-    settled(|| {
-        app.update(jar.id(), |_: &Jar| {
-            Ok::<_, String>(JarEvent::Added { beans: 99 })
-        })
-    })
-    .await
-    .expect("beans");
+    settled(|| app.update(jar.id(), |_: &Jar| JarEvent::Added { beans: 99 }))
+        .await
+        .expect("beans");
     for _ in 0..40 {
         old.append(append_to(&stream(), Expected::NoStream))
             .await
@@ -153,7 +149,7 @@ async fn live_through(forgetting: Forgetting) {
         last.position
     );
     let other = Application::new("jars", new.clone());
-    let beans = |_: &Jar| Ok::<_, String>(JarEvent::Added { beans: 1 });
+    let beans = |_: &Jar| JarEvent::Added { beans: 1 };
     other
         .update(jar.id(), beans)
         .await

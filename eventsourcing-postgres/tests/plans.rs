@@ -3,7 +3,6 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use eventsourcing_core::store::{
     LeaseRequest, Load, LogChecksumsQuery, LogQuery, Name, NotesQuery, Position, Revision,
     StreamId, StreamQuery, Tracking, Version,
 };
-use eventsourcing_core::{Aggregate, Application, Id, event as events};
+use eventsourcing_core::{Aggregate, Application, event as events};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use support::proxy::Proxy;
@@ -440,12 +439,13 @@ async fn command_on_a_cached_aggregate_is_one_round_trip_in_all() {
         .await
         .expect("a store");
     let app = Application::new("counters", store);
-    let counter: Id<Counter> = app
-        .create(|| Ok::<_, Infallible>(CounterEvent::Started))
+    let counter = app
+        .create(|| CounterEvent::Started)
         .await
-        .expect("a counter");
+        .expect("a counter")
+        .id;
     let count = async || {
-        app.update(counter, |_| Ok::<_, Infallible>(CounterEvent::Counted))
+        app.update(counter, |_| CounterEvent::Counted)
             .await
             .expect("a receipt")
     };

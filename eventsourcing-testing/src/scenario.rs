@@ -5,6 +5,7 @@
 )]
 
 use std::collections::{BTreeMap, HashMap};
+use std::convert::Infallible;
 use std::error::Error;
 use std::fmt::{Debug, Display};
 use std::marker::PhantomData;
@@ -14,7 +15,7 @@ use eventsourcing_core::store::{
     EventStore, MemoryStore, NewEvent, Position, StoredEvent, StreamId, StreamQuery, Version,
 };
 use eventsourcing_core::{
-    Aggregate, Application, Codec, DecodedEvents, Event, Id, IntoEvents, Metadata, Policy,
+    Aggregate, Application, Codec, Decision, DecodedEvents, Event, Id, Metadata, Policy,
     RecordedEvent, Root, Timers,
 };
 use jiff::Timestamp;
@@ -57,7 +58,7 @@ pub trait Scenario: Aggregate {
     /// # Panics
     /// The events are not a history: see [`Root::create`].
     #[track_caller]
-    fn given(events: impl IntoEvents<Self::Event>) -> Given<Self> {
+    fn given(events: impl Decision<Event = Self::Event, Failure = Infallible>) -> Given<Self> {
         Given {
             root: Root::create(events),
         }
@@ -79,11 +80,11 @@ pub struct Given<A: Aggregate> {
 
 impl<A: Aggregate> Given<A> {
     /// Calls the decision under test.
-    pub fn when<D: IntoEvents<A::Event>, E>(
+    pub fn when<D: Decision<Event = A::Event>>(
         self,
-        decide: impl FnOnce(&A) -> Result<D, E>,
-    ) -> Then<A, E> {
-        let outcome = decide(&self.root).map(IntoEvents::into_events);
+        decide: impl FnOnce(&A) -> D,
+    ) -> Then<A, D::Failure> {
+        let outcome = events_of(decide(&self.root));
         Then {
             root: Some(self.root),
             outcome,
@@ -99,13 +100,13 @@ pub struct GivenNothing<A> {
 
 impl<A: Aggregate> GivenNothing<A> {
     /// Calls the decision under test.
-    pub fn when<D: IntoEvents<A::Event>, E>(
+    pub fn when<D: Decision<Event = A::Event>>(
         self,
-        decide: impl FnOnce() -> Result<D, E>,
-    ) -> Then<A, E> {
+        decide: impl FnOnce() -> D,
+    ) -> Then<A, D::Failure> {
         Then {
             root: None,
-            outcome: decide().map(IntoEvents::into_events),
+            outcome: events_of(decide()),
         }
     }
 }
@@ -123,7 +124,7 @@ impl<A: Aggregate, E> Then<A, E> {
     /// # Panics
     /// The outcome differs.
     #[track_caller]
-    pub fn then(self, expected: impl IntoEvents<A::Event>) -> Decided<A>
+    pub fn then(self, expected: impl Decision<Event = A::Event, Failure = Infallible>) -> Decided<A>
     where
         A::Event: Debug + PartialEq,
         E: Debug,
@@ -134,7 +135,7 @@ impl<A: Aggregate, E> Then<A, E> {
         };
         assert_eq!(
             events,
-            expected.into_events(),
+            expected_events(expected),
             "the events that {} decided on (left) and those expected",
             A::NAME
         );
@@ -300,7 +301,11 @@ impl<P> PolicyScenario<P> {
     ///
     /// # Panics
     /// The events are not a history: see [`Root::create`].
-    pub async fn given<A: Aggregate>(self, id: Id<A>, events: impl IntoEvents<A::Event>) -> Self {
+    pub async fn given<A: Aggregate>(
+        self,
+        id: Id<A>,
+        events: impl Decision<Event = A::Event, Failure = Infallible>,
+    ) -> Self {
         self.app
             .save(&mut Root::with_id(id, events))
             .await
@@ -452,7 +457,11 @@ impl<P> PolicyScenario<P> {
     /// # Panics
     /// The outcome differs.
     #[track_caller]
-    pub fn then<A>(mut self, id: Id<A>, expected: impl IntoEvents<A::Event>) -> Self
+    pub fn then<A>(
+        mut self,
+        id: Id<A>,
+        expected: impl Decision<Event = A::Event, Failure = Infallible>,
+    ) -> Self
     where
         A: Aggregate<Event: Debug + PartialEq>,
     {
@@ -467,7 +476,7 @@ impl<P> PolicyScenario<P> {
             .collect();
         assert_eq!(
             events,
-            expected.into_events(),
+            expected_events(expected),
             "the events recorded for {stream} (left) and those expected"
         );
         self
@@ -518,6 +527,15 @@ impl<P> PolicyScenario<P> {
             panic!("the policy failed: {failure}");
         }
     }
+}
+
+fn events_of<D: Decision>(decision: D) -> Result<Vec<D::Event>, D::Failure> {
+    Ok(decision.into_events()?.into_iter().collect())
+}
+
+fn expected_events<D: Decision<Failure = Infallible>>(expected: D) -> Vec<D::Event> {
+    let Ok(events) = events_of(expected);
+    events
 }
 
 fn decode<E: Event>(stream: &StreamId, event: NewEvent) -> DecodedEvents<E> {

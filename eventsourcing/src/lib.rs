@@ -6,8 +6,6 @@
 //! [`System`] declares the applications and their followers, and keeps the followers running.
 //!
 //! ```
-//! use std::convert::Infallible;
-//!
 //! use eventsourcing::prelude::*;
 //!
 //! #[derive(Aggregate, Serialize, Deserialize)]
@@ -37,7 +35,7 @@
 //!     let store = eventsourcing::store::open("memory:").await?.store(); // or "sqlite:bank.db", "postgres://…"
 //!     let app = Application::new("accounts", store);
 //!     let events = [AccountEvent::Opened, AccountEvent::Credited { amount: 5 }];
-//!     let id: Id<Account> = app.create(|| Ok::<_, Infallible>(events)).await?;
+//!     let Created { id, .. } = app.create(|| events).await?;
 //!     app.update(id, |account| account.debit(3)).await?; // Loads, decides, appends; again after a conflict.
 //!     assert!(app.update(id, |account| account.debit(3)).await.is_err()); // "the balance is only 2"
 //!     assert_eq!(app.load(id).await?.balance, 2);
@@ -77,15 +75,17 @@
 
 pub mod prelude;
 
-pub use eventsourcing_core::{Aggregate, Fold, UnexpectedEvent};
-pub use eventsourcing_core::{Event, EventRef, EventType, IntoEvents, Metadata, RecordedEvent};
+pub use eventsourcing_core::{Aggregate, EventOf, Fold, UnexpectedEvent};
+pub use eventsourcing_core::{Decision, DecisionError, Verdict};
+pub use eventsourcing_core::{Event, EventRef, EventType, Metadata, RecordedEvent};
 pub use eventsourcing_core::{Id, ParseIdError, Root, StreamGuard};
 
 #[cfg(feature = "derive")]
 pub use eventsourcing_core::event;
 
 pub use eventsourcing_core::{
-    Application, ApplicationError, CommandError, IdPage, RetryPolicy, RootIds, Saveable,
+    Application, ApplicationError, AttemptError, CommandError, Created, IdPage, RetryPolicy,
+    RootIds, Saveable,
 };
 pub use eventsourcing_core::{Clock, IdSource, RandomIds, SystemClock};
 pub use eventsourcing_core::{DecodedEvents, LegacyEvent};

@@ -12,7 +12,9 @@ pub use crate::{Aggregate, Event, Id, Root};
 #[doc(no_inline)]
 pub use crate::store::{CommandId, Position, StoreError, Version};
 #[doc(no_inline)]
-pub use crate::{Application, ApplicationError, CommandError, Metadata, Receipt, RecordedEvent};
+pub use crate::{Application, ApplicationError, CommandError, Created};
+#[doc(no_inline)]
+pub use crate::{Metadata, Receipt, RecordedEvent};
 
 #[doc(no_inline)]
 pub use crate::sql::SqlError;

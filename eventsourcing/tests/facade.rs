@@ -215,17 +215,13 @@ fn parts_are_named_by_constants_and_names_from_outside_are_looked_up() {
 
 /// Opens an account, moves money, and looks at all that follows from it. Returns the account.
 async fn one_day(bank: &RunningSystem<Bank>) -> Result<Id<Account>, Box<dyn Error>> {
-    let opened = || {
-        Ok::<_, Infallible>(AccountEvent::Opened {
-            owner: "Alice".to_owned(),
-        })
+    let opened = || AccountEvent::Opened {
+        owner: "Alice".to_owned(),
     };
-    let alice: Id<Account> = bank.accounts.0.create(opened).await?;
+    let alice = bank.accounts.0.create(opened).await?.id;
     bank.accounts
         .0
-        .update(alice, |_| {
-            Ok::<_, Infallible>(AccountEvent::Credited { amount: 5 })
-        })
+        .update(alice, |_| AccountEvent::Credited { amount: 5 })
         .await?;
     let pay = bank.accounts.0.command(CommandId::new());
     pay.update(alice, |account| account.debit(3)).await?;

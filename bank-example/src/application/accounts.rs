@@ -1,7 +1,7 @@
 //! [`AccountService`]: opens accounts and moves money.
 
 use derive_more::{Deref, From};
-use eventsourcing::{Application, CommandError, Id, Receipt};
+use eventsourcing::{Application, CommandError, Created, Id, Receipt};
 
 use crate::domain::{BankError, Money, account::Account};
 
@@ -13,7 +13,7 @@ pub struct AccountService(Application);
 type Movement = Result<Receipt, CommandError<BankError>>;
 
 impl AccountService {
-    pub async fn open(&self, owner: &str) -> Result<Id<Account>, CommandError<BankError>> {
+    pub async fn open(&self, owner: &str) -> Result<Created<Account>, CommandError<BankError>> {
         self.create(|| Account::open(owner)).await
     }
     pub async fn credit(&self, id: Id<Account>, amount: Money) -> Movement {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use derive_more::{Deref, From};
 use eventsourcing::{
-    Application, ApplicationError, CommandError, Due, Id, Policy, RecordedEvent, Timers, UnitOfWork,
+    Application, ApplicationError, CommandError, Created, Due, Id, Policy, RecordedEvent, Timers,
+    UnitOfWork,
 };
 use jiff::Timestamp;
 
@@ -20,7 +21,10 @@ pub struct TransferService(Application);
 
 impl TransferService {
     /// Begins a transfer. The banks' answers decide how it ends.
-    pub async fn request(&self, order: Order) -> Result<Id<Transfer>, CommandError<BankError>> {
+    pub async fn request(
+        &self,
+        order: Order,
+    ) -> Result<Created<Transfer>, CommandError<BankError>> {
         self.create(|| Transfer::request(order)).await
     }
 }

@@ -10,7 +10,7 @@ use bank_example::domain::ledger::{GENERAL, Ledger};
 use bank_example::domain::transfer::Order;
 use bank_example::system::EventSourcedBank;
 use eventsourcing::store::{LogQuery, Position, StoredEvent};
-use eventsourcing::{ApplicationError, Id, Receipt, Root, RunningSystem};
+use eventsourcing::{ApplicationError, Created, Id, Receipt, Root, RunningSystem};
 use serde_json::json;
 
 use super::args::BankCommand;
@@ -74,7 +74,7 @@ impl BankCommand {
     pub(crate) async fn run(self, bank: &Arc<Bank>, stop: &Stop) -> Result<Output, Failure> {
         match self {
             Self::Demo => demo::run(bank, stop).await,
-            Self::Open { owner, once } => open(bank, &owner, once.key).await,
+            Self::Open { owner, once } => open(bank, stop, &owner, once.key).await,
             Self::Credit { id, amount, once } => match once.key {
                 Some(key) => keyed::credit(bank, &key, id, amount).await,
                 None => {
@@ -164,12 +164,28 @@ impl BankCommand {
     }
 }
 
-async fn open(bank: &Arc<Bank>, owner: &str, key: Option<Key>) -> Result<Output, Failure> {
+async fn open(
+    bank: &Arc<Bank>,
+    stop: &Stop,
+    owner: &str,
+    key: Option<Key>,
+) -> Result<Output, Failure> {
     if let Some(key) = key {
         return keyed::open(bank, &key, owner).await;
     }
-    let id = bank.accounts.open(owner).await?;
-    Ok(Output::new(id.to_string(), json!({ "id": id })))
+    let Created { id, receipt } = bank.accounts.open(owner).await?;
+    let in_summaries = stop
+        .or(
+            bank.wait_for(&receipt, EventSourcedBank::SUMMARIES, TIMEOUT),
+            "",
+        )
+        .await;
+    let output = Output::new(id.to_string(), json!({ "id": id }));
+    // The account is open even if the read model does not show it: an error here would invite a second attempt.
+    Ok(match in_summaries {
+        Ok(in_summaries) => output.warn(in_summaries),
+        Err(_) => output.note(Some("interrupted before the accounts showed it".to_owned())),
+    })
 }
 
 async fn transfer(

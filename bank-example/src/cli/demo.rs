@@ -39,8 +39,8 @@ pub(crate) async fn run(bank: &Bank, stop: &Stop) -> Result<Output, Failure> {
 /// Moves money on two accounts: 20 + 20 + 20 - 40 on the first, 42 - 12 on the second, 5 from the second to the first,
 /// then 3 back in steps, and 2 to an account that does not exist, which come back.
 async fn run_day(bank: &Bank, stop: &Stop) -> Result<[Id<Account>; 2], Failure> {
-    let alice = bank.accounts.open("Alice").await?;
-    let bob = bank.accounts.open("Bob").await?;
+    let alice = bank.accounts.open("Alice").await?.id;
+    let bob = bank.accounts.open("Bob").await?.id;
     for _ in 0..3 {
         bank.accounts.credit(alice, Money::from(20)).await?;
     }

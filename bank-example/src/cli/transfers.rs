@@ -22,7 +22,7 @@ const PAGE: usize = 1_000;
 
 /// Begins a transfer and waits, up to a limit, until it has ended and the money is on the right account.
 pub(super) async fn run(bank: &Bank, order: Order, stop: &Stop) -> Result<Root<Transfer>, Failure> {
-    let id = bank.transfers.request(order).await?;
+    let id = bank.transfers.request(order).await?.id;
     end(bank, id, stop).await
 }
 

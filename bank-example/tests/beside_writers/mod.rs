@@ -186,7 +186,8 @@ async fn early_of(bank: &Arc<Bank>, calls: u64) -> u64 {
                 .accounts
                 .open(&format!("Caller {caller}"))
                 .await
-                .expect("an account");
+                .expect("an account")
+                .id;
             while left
                 .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
                     left.checked_sub(1)
@@ -235,7 +236,8 @@ async fn no_wait_ends_early_beside_eight_writing_processes() {
             .accounts
             .open(&format!("Writer {number}"))
             .await
-            .expect("an account");
+            .expect("an account")
+            .id;
         writers.push(Process(child(
             "beside_writers::child_credits_until_the_parent_has_enough",
             place.url(),
@@ -281,7 +283,7 @@ fn report(line: &str) {
 async fn a_request_that_waits_for_read_models_is_not_answered_before_they_show_it() {
     let place = Place::postgres();
     let bank = Arc::new(open(place.url()).await);
-    let account = bank.accounts.open("Alice").await.expect("an account");
+    let account = bank.accounts.open("Alice").await.expect("an account").id;
     bank.wait_until_caught_up()
         .await
         .expect("all followers get there");

@@ -52,7 +52,7 @@ async fn a_bank_may_switch_its_codec_as_often_as_it_likes() {
         let mut accounts: Vec<Id<Account>> = Vec::new();
         for round in 0..12 {
             let bank = bank(&stores, round % 4).await;
-            accounts.push(bank.accounts.open(&long_name()).await.unwrap());
+            accounts.push(bank.accounts.open(&long_name()).await.unwrap().id);
             for _ in 0..5 {
                 let account = accounts[rng.usize(..accounts.len())];
                 let amount = format!("{}.{:02}", rng.u32(1..1_000_000), rng.u32(..100));
@@ -105,7 +105,8 @@ async fn people_see_what_is_stored_whatever_codec_wrote_it() {
             .accounts
             .open(&format!("Owner {encoding} {}", &long_name()[..150]))
             .await
-            .unwrap();
+            .unwrap()
+            .id;
         bank.accounts.credit(account, money("12.34")).await.unwrap();
         bank.stop().await.unwrap();
     }

@@ -22,7 +22,8 @@ pub(crate) async fn accounts_opened(url: &str) -> Vec<Id<Account>> {
             .accounts
             .open(&format!("Owner {number}"))
             .await
-            .expect("an account");
+            .expect("an account")
+            .id;
         bank.accounts
             .credit(id, money("100.00"))
             .await

@@ -258,7 +258,7 @@ pub async fn an_answer_before_its_transfer(
     bank: &RunningSystem<EventSourcedBank>,
 ) -> (Id<Transfer>, Order) {
     let transfer = Id::new();
-    let poor = bank.accounts.open("Poor").await.expect("an account");
+    let poor = bank.accounts.open("Poor").await.expect("an account").id;
 
     let answer = Leg::answer(transfer, Side::Credit, None);
     let mut leg = Root::with_id(Leg::id(transfer, Side::Credit), answer);

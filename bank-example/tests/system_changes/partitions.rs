@@ -21,7 +21,7 @@ use eventsourcing::system::FollowerState;
 use eventsourcing::{Id, OnFailure, Runner, RunningSystem, SystemBuilder, SystemError};
 use jiff::Timestamp;
 
-use crate::domain::{Jar, JarEvent, NotEnough, Shelf, ShelfEvent};
+use crate::domain::{Jar, JarEvent, Shelf, ShelfEvent};
 use crate::lying_store::LyingStore;
 use crate::support::Place;
 use crate::systems::{Home, Pantry, finish};
@@ -330,9 +330,10 @@ async fn fill(pantry: &Pantry) -> Id<Jar> {
     pantry
         .jars
         .app
-        .create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: 1 }))
+        .create(|| JarEvent::Filled { beans: 1 })
         .await
         .expect("a jar")
+        .id
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -353,12 +354,13 @@ async fn child_of_a_release() {
     };
     println!("\nrunning");
     let stop = stop_flag();
-    let jar: Id<Jar> = pantry
+    let jar = pantry
         .jars
         .app
-        .create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: 1 }))
+        .create(|| JarEvent::Filled { beans: 1 })
         .await
-        .expect("a jar");
+        .expect("a jar")
+        .id;
     for number in 0.. {
         if stop.load(Ordering::Relaxed) {
             break;

@@ -158,7 +158,7 @@ impl Contestant for Ours {
             running
                 .accounts
                 .app
-                .update(id, |account: &Account| account.credit(1))
+                .update(id, |account| account.credit(1))
                 .await?;
             returns.push(Instant::now());
         }

@@ -3,6 +3,7 @@
 //! Everything in this folder is pure: no async, no clock, no I/O. Loading and saving are the
 //! business of `application/`.
 
+pub(crate) mod decision;
 pub(crate) mod id;
 pub(crate) mod root;
 pub mod snapshot;
@@ -25,7 +26,7 @@ use crate::store::{Fingerprint, Name};
 )]
 pub trait Aggregate: Sized + Send + Sync + 'static {
     /// The events that can happen to the aggregate.
-    type Event: Event;
+    type Event: Event + EventOf<Self>;
 
     /// The stored name of the aggregate: the category of its streams. Renaming the type must not
     /// change it.
@@ -69,6 +70,16 @@ pub trait Aggregate: Sized + Send + Sync + 'static {
     /// The error of the deserializer.
     fn deserialize_state<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error>;
 }
+
+/// Says that these are the events of the aggregate `A`, so that an event is enough to know
+/// which aggregate it creates. Written by [`#[derive(Aggregate)]`](macro@crate::Aggregate); an
+/// aggregate that is written by hand needs `impl EventOf<Door> for DoorEvent {}`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not the event type of `{A}`",
+    label = "not the event type of an aggregate",
+    note = "`#[derive(Aggregate)]` says which events belong to an aggregate; by hand it is `impl EventOf<{A}> for {Self} {{}}`"
+)]
+pub trait EventOf<A> {}
 
 /// Returns every name that streams of the aggregate can have, the current one first.
 pub(crate) fn names_of<A: Aggregate>() -> impl Iterator<Item = &'static str> + Clone {

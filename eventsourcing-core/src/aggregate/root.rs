@@ -4,10 +4,12 @@
 //! Nothing here talks to a store: `application/` loads and saves roots.
 
 use std::any::{Any, TypeId};
+use std::convert::Infallible;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use crate::aggregate::decision::certain_events;
 use crate::aggregate::snapshot::{Progress, SnapshotPolicy};
 use crate::aggregate::{name_of, names_of};
 use crate::codec::{Encoded, Encoding};
@@ -17,7 +19,9 @@ use crate::store::{
     Epoch, Expected, Loaded, LoadedEvent, Name, NewEvent, NewSnapshot, StoreError, StoredSnapshot,
     StreamId, Version,
 };
-use crate::{Aggregate, Codec, CodecError, Event, Id, IntoEvents, Metadata, UnexpectedEvent};
+use crate::{
+    Aggregate, Codec, CodecError, Decision, Event, Id, Metadata, UnexpectedEvent, Verdict,
+};
 
 /// A loaded or new aggregate: read its state through `Deref`, change it by recording events, save
 /// it with [`Application::save`](crate::Application::save).
@@ -70,7 +74,7 @@ impl<A: Aggregate> Root<A> {
     /// program, not in its input.
     #[track_caller]
     #[must_use]
-    pub fn create(decision: impl IntoEvents<A::Event>) -> Self {
+    pub fn create(decision: impl Decision<Event = A::Event, Failure = Infallible>) -> Self {
         Self::with_id(Id::new(), decision)
     }
 
@@ -81,17 +85,20 @@ impl<A: Aggregate> Root<A> {
     /// The same as [`create`](Self::create).
     #[track_caller]
     #[must_use]
-    pub fn with_id(id: Id<A>, decision: impl IntoEvents<A::Event>) -> Self {
-        Self::caused(id, decision, None)
+    pub fn with_id(
+        id: Id<A>,
+        decision: impl Decision<Event = A::Event, Failure = Infallible>,
+    ) -> Self {
+        Self::caused(id, certain_events(decision), None)
     }
 
     #[track_caller]
     pub(crate) fn caused(
         id: Id<A>,
-        decision: impl IntoEvents<A::Event>,
+        events: impl IntoIterator<Item = A::Event>,
         cause: Option<Arc<Metadata>>,
     ) -> Self {
-        let mut events = decision.into_events().into_iter();
+        let mut events = events.into_iter();
         let Some(first) = events.next() else {
             panic!(
                 "a {} is created by an event, but the decision has none",
@@ -122,11 +129,33 @@ impl<A: Aggregate> Root<A> {
             cause,
             epoch: None,
         };
-        root.record(events.collect::<Vec<_>>());
+        for event in events {
+            root.record_event(event);
+        }
         root
     }
 
     /// Lets the aggregate decide, and records the decision.
+    ///
+    /// Returns `()` if `decide` returns events, and otherwise a `Result`.
+    ///
+    /// ```
+    /// # use eventsourcing_core::{Aggregate, Root, event};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Aggregate, Serialize, Deserialize)] struct Jar { beans: u32 }
+    /// # #[event] impl Jar {
+    /// #     fn filled(beans: u32) -> Self { Self { beans } }
+    /// #     fn emptied(&mut self) { self.beans = 0; }
+    /// # }
+    /// # impl Jar {
+    /// #     fn empty(&self) -> Result<JarEvent, &'static str> {
+    /// #         if self.beans > 0 { Ok(JarEvent::Emptied) } else { Err("it is empty") }
+    /// #     }
+    /// # }
+    /// let mut jar = Root::<Jar>::create(JarEvent::Filled { beans: 3 });
+    /// jar.execute(|_| JarEvent::Emptied);
+    /// assert_eq!(jar.execute(|jar| jar.empty()), Err("it is empty"));
+    /// ```
     ///
     /// # Errors
     /// The rejection that `decide` returns. The root is as before.
@@ -134,13 +163,20 @@ impl<A: Aggregate> Root<A> {
     /// # Panics
     /// The same as [`record`](Self::record).
     #[track_caller]
-    pub fn execute<D: IntoEvents<A::Event>, E>(
+    pub fn execute<D: Decision<Event = A::Event>>(
         &mut self,
-        decide: impl FnOnce(&A) -> Result<D, E>,
-    ) -> Result<(), E> {
-        let decision = decide(&self.state)?;
-        self.record(decision);
-        Ok(())
+        decide: impl FnOnce(&A) -> D,
+    ) -> D::Verdict {
+        let executed = match decide(&self.state).into_events() {
+            Ok(events) => {
+                for event in events {
+                    self.record_event(event);
+                }
+                Ok(())
+            }
+            Err(rejection) => Err(rejection),
+        };
+        D::Verdict::from_result(executed)
     }
 
     /// Records the first `count` unsaved events of `other` again, which was at the same version before them.
@@ -162,7 +198,7 @@ impl<A: Aggregate> Root<A> {
         }
         for Pending { event, cause } in other.pending.into_iter().take(count) {
             self.cause = cause;
-            self.record([event]);
+            self.record_event(event);
         }
         self.cause = None;
         Ok(())
@@ -173,21 +209,26 @@ impl<A: Aggregate> Root<A> {
     /// # Panics
     /// If an event creates an aggregate: a mistake in the program, not in its input.
     #[track_caller]
-    pub fn record(&mut self, decision: impl IntoEvents<A::Event>) {
-        for event in decision.into_events() {
-            let name = event.event_type().name;
-            let Ok(()) = self.state.fold_next(event.duplicate()) else {
-                panic!(
-                    "{name} creates a {}; it cannot happen to one that exists",
-                    A::NAME
-                )
-            };
-            self.version = self.version.next();
-            self.pending.push(Pending {
-                event,
-                cause: self.cause.clone(),
-            });
+    pub fn record(&mut self, decision: impl Decision<Event = A::Event, Failure = Infallible>) {
+        for event in certain_events(decision) {
+            self.record_event(event);
         }
+    }
+
+    #[track_caller]
+    fn record_event(&mut self, event: A::Event) {
+        let name = event.event_type().name;
+        let Ok(()) = self.state.fold_next(event.duplicate()) else {
+            panic!(
+                "{name} creates a {}; it cannot happen to one that exists",
+                A::NAME
+            )
+        };
+        self.version = self.version.next();
+        self.pending.push(Pending {
+            event,
+            cause: self.cause.clone(),
+        });
     }
 
     /// The id of the aggregate.

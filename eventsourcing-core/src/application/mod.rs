@@ -23,6 +23,7 @@ use group_commit::Cache;
 pub use load::IdPage;
 pub(crate) use ownership::Owners;
 pub use parts::{RootIds, Saveable};
+pub use update::Created;
 
 #[cfg(feature = "zstd")]
 use crate::Compression;
@@ -49,7 +50,7 @@ use crate::{Aggregate, Clock, Codec, Id, IdSource, Metadata, RandomIds, SystemCl
 /// let app = Application::new("counters", MemoryStore::new());
 /// let mut counter = Root::<Counter>::create(CounterEvent::Started);
 /// app.save(&mut counter).await?;
-/// app.update(counter.id(), |_: &Counter| Ok::<_, std::convert::Infallible>(CounterEvent::Counted { by: 2 })).await?;
+/// app.update(counter.id(), |_| CounterEvent::Counted { by: 2 }).await?;
 /// assert_eq!(app.load(counter.id()).await?.count, 2);
 /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
 /// ```

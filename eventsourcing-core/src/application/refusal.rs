@@ -51,7 +51,7 @@ impl Application {
     /// let refused = command.once(command.update(id, |jar| jar.take(5))).await;
     /// assert!(matches!(refused, Err(CommandError::Rejected(NotEnough { left: 3 }))));
     ///
-    /// app.update(id, |_: &Jar| Ok::<_, NotEnough>(JarEvent::Added { beans: 9 })).await?;
+    /// app.update(id, |_| JarEvent::Added { beans: 9 }).await?;
     /// let again = command.once(command.update(id, |jar| jar.take(5))).await;
     /// assert!(matches!(again, Err(CommandError::Rejected(NotEnough { left: 3 }))));
     /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();

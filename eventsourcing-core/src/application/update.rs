@@ -1,48 +1,81 @@
 //! Commands: load, decide, save; again if another command was faster.
 
-use std::fmt;
-
 use super::Application;
 use super::parts::RootIds;
 use super::save::refuse_rejected;
 use crate::store::Receipt;
-use crate::{Aggregate, ApplicationError, CommandError, Id, IntoEvents, Root};
+use crate::{
+    Aggregate, ApplicationError, AttemptError, CommandError, Decision, DecisionError, EventOf, Id,
+    Root, Verdict,
+};
+
+/// A created aggregate.
+#[derive(Debug)]
+pub struct Created<A> {
+    /// The id of the aggregate.
+    pub id: Id<A>,
+    /// The receipt of the events that created it: to wait until followers have processed them.
+    pub receipt: Receipt,
+}
 
 impl Application {
-    /// Creates an aggregate with what `decide` decides, and saves it under a [new id](Self::new_id).
+    /// Creates an aggregate from the events that `decide` returns, and saves it under a [new id](Self::new_id).
     ///
-    /// Within a [command](Self::command) that was carried out before, the id is that of the first time, also if `decide`
-    /// would refuse by now.
+    /// The events say which aggregate they create. Within a [command](Self::command) that was carried out before, id and
+    /// receipt are those of the first time, even if `decide` would reject by now.
+    ///
+    /// ```
+    /// # use eventsourcing_core::{Aggregate, Application, ApplicationError, Created, Id, Receipt, event};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Aggregate, Serialize, Deserialize)] struct Jar { beans: u32 }
+    /// # #[event] impl Jar {
+    /// #     fn filled(beans: u32) -> Self { Self { beans } }
+    /// #     fn emptied(&mut self) { self.beans = 0; }
+    /// # }
+    /// async fn fill_and_empty(app: &Application) -> Result<Receipt, ApplicationError> {
+    ///     let Created { id, receipt: _ } = app.create(|| JarEvent::Filled { beans: 3 }).await?.id;
+    ///     app.update(id, |_| JarEvent::Emptied).await
+    /// }
+    /// ```
     ///
     /// # Errors
-    /// [`CommandError::Rejected`]: what `decide` refused with. [`CommandError::Application`]: the store failed. Nothing was written,
-    /// except as [`StoreError::Unavailable`](crate::store::StoreError::Unavailable) says.
+    /// [`ApplicationError`], if `decide` returns events: the store failed. [`CommandError`], if it returns a `Result`:
+    /// [`CommandError::Rejected`] is the rejection. Nothing was written, except as
+    /// [`StoreError::Unavailable`](crate::store::StoreError::Unavailable) says.
     ///
     /// # Panics
-    /// As [`Root::create`].
-    pub async fn create<A, D, E>(
+    /// The same as [`Root::create`].
+    pub async fn create<A, D>(
         &self,
-        decide: impl FnOnce() -> Result<D, E> + Send,
-    ) -> Result<Id<A>, CommandError<E>>
+        decide: impl FnOnce() -> D + Send,
+    ) -> Result<Created<A>, DecisionError<D>>
     where
-        A: Aggregate,
-        D: IntoEvents<A::Event>,
+        A: Aggregate<Event = D::Event>,
+        D: Decision<Event: EventOf<A>, Failure: Send>,
+    {
+        let created = self.create_decided(decide).await;
+        created.map_err(D::Verdict::error)
+    }
+
+    async fn create_decided<A, D>(
+        &self,
+        decide: impl FnOnce() -> D + Send,
+    ) -> Result<Created<A>, CommandError<D::Failure>>
+    where
+        A: Aggregate<Event = D::Event>,
+        D: Decision<Failure: Send>,
     {
         self.check_owns(A::NAME)?;
         let _new_ids = self.new_ids();
         let id = self.new_id();
-        match decide() {
-            Ok(decided) => self
-                .save(&mut Root::<A>::with_id(id, decided))
-                .await
-                .map(drop)?,
-            Err(refusal) => drop(
-                self.first_receipt()
-                    .await?
-                    .ok_or(CommandError::Rejected(refusal))?,
-            ),
-        }
-        Ok(id)
+        let receipt = match decide().into_events() {
+            Ok(events) => self.save(&mut Root::<A>::caused(id, events, None)).await?,
+            Err(rejection) => self
+                .first_receipt()
+                .await?
+                .ok_or(CommandError::Rejected(rejection))?,
+        };
+        Ok(Created { id, receipt })
     }
 
     /// Loads the aggregate, lets it decide, and saves what it decided. If another command was faster it loads and
@@ -68,21 +101,17 @@ impl Application {
     /// # Panics
     /// If code of the aggregate does: `decide`, a fold, a field that is encoded or decoded; or the clock, or the source of ids. Nothing
     /// was written, and commands that would have shared the append are written without this one.
-    pub async fn update<A, D, E>(
+    pub async fn update<A, D>(
         &self,
         id: Id<A>,
-        decide: impl Fn(&A) -> Result<D, E> + Send + Sync,
-    ) -> Result<Receipt, CommandError<E>>
+        decide: impl Fn(&A) -> D + Send + Sync,
+    ) -> Result<Receipt, DecisionError<D>>
     where
         A: Aggregate,
-        D: IntoEvents<A::Event>,
-        E: fmt::Display + Send,
+        D: Decision<Event = A::Event, Failure: Send>,
     {
-        // Loading would find nothing where the owner has another store.
-        self.check_owns(A::NAME)?;
-        let receipt = self.execute((id,), |(root,)| root.execute(&decide)).await?;
-        self.after_save().await;
-        Ok(receipt)
+        self.update_all((id,), |(root,)| root.execute(&decide))
+            .await
     }
 
     /// Loads several aggregates, lets them decide together, and saves what they decided in one append: all or none.
@@ -108,7 +137,7 @@ impl Application {
     /// async fn pour(app: &Application, from: Id<Jar>, to: Id<Jar>) -> Result<Receipt, CommandError<&'static str>> {
     ///     app.update_all((from, to), |(from, to)| {
     ///         from.execute(|jar| jar.take(3))?;
-    ///         Ok(to.record(JarEvent::Added { beans: 3 }))
+    ///         Ok(to.execute(|_| JarEvent::Added { beans: 3 }))
     ///     })
     ///     .await
     /// }
@@ -116,15 +145,29 @@ impl Application {
     ///
     /// # Errors
     /// As [`update`](Self::update). The same id twice is [`StoreError::Invalid`](crate::store::StoreError::Invalid).
-    pub async fn update_all<I, E>(
+    pub async fn update_all<I, V>(
         &self,
         ids: I,
-        decide: impl Fn(&mut I::Roots) -> Result<(), E> + Send + Sync,
-    ) -> Result<Receipt, CommandError<E>>
+        decide: impl Fn(&mut I::Roots) -> V + Send + Sync,
+    ) -> Result<Receipt, V::Error>
     where
         I: RootIds,
-        E: fmt::Display + Send,
+        V: Verdict<Failure: Send>,
     {
+        let decide = |roots: &mut I::Roots| decide(roots).into_result();
+        self.update_decided(ids, decide).await.map_err(V::error)
+    }
+
+    async fn update_decided<I, F>(
+        &self,
+        ids: I,
+        decide: impl Fn(&mut I::Roots) -> Result<(), F> + Send + Sync,
+    ) -> Result<Receipt, CommandError<F>>
+    where
+        I: RootIds,
+        F: Send,
+    {
+        // Loading would find nothing where the owner has another store.
         I::aggregates().try_for_each(|aggregate| self.check_owns(aggregate))?;
         let receipt = self.execute(ids, decide).await?;
         self.after_save().await;
@@ -151,10 +194,10 @@ impl Application {
     ///
     /// # Errors
     /// What the last attempt ended with.
-    pub async fn retry<T, E, F>(&self, attempt: impl Fn() -> F + Send) -> Result<T, CommandError<E>>
+    pub async fn retry<T, E, F>(&self, attempt: impl Fn() -> F + Send) -> Result<T, E>
     where
-        E: fmt::Display + Send,
-        F: Future<Output = Result<T, CommandError<E>>> + Send,
+        E: AttemptError,
+        F: Future<Output = Result<T, E>> + Send,
     {
         let mut backoff = self.settings.retry.start("command");
         let new_ids = self.new_ids();

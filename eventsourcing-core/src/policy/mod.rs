@@ -9,6 +9,7 @@ pub(crate) mod timers;
 
 use std::any::Any;
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -19,11 +20,11 @@ use lru::LruCache;
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::aggregate::decision::certain_events;
 use crate::aggregate::root::{AnyRoot, KeptRoot};
 use crate::store::{Append, Epoch, EventStore, StoreError, StreamId, StreamQuery, Tracking};
 use crate::{
-    Aggregate, Application, ApplicationError, EventRef, Id, IntoEvents, Metadata, RecordedEvent,
-    Root,
+    Aggregate, Application, ApplicationError, Decision, EventRef, Id, Metadata, RecordedEvent, Root,
 };
 use timers::{Origin, Schedule, Timer, TimerType};
 
@@ -216,7 +217,10 @@ impl UnitOfWork {
     ///
     /// # Panics
     /// The same as [`Root::create`].
-    pub async fn load_or_create<A: Aggregate, D: IntoEvents<A::Event>>(
+    pub async fn load_or_create<
+        A: Aggregate,
+        D: Decision<Event = A::Event, Failure = Infallible>,
+    >(
         &mut self,
         id: Id<A>,
         create: impl FnOnce() -> D + Send,
@@ -236,9 +240,9 @@ impl UnitOfWork {
     pub fn create<A: Aggregate>(
         &mut self,
         id: Id<A>,
-        decision: impl IntoEvents<A::Event>,
+        decision: impl Decision<Event = A::Event, Failure = Infallible>,
     ) -> &mut Root<A> {
-        let root = Root::caused(id, decision, self.metadata());
+        let root = Root::caused(id, certain_events(decision), self.metadata());
         self.keep(id.stream(), TrackedRoot::new(root))
     }
 

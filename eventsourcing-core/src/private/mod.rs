@@ -24,7 +24,7 @@ pub use described::{DescribedField, PayloadOf, Undescribed};
 pub use follow::{Follow, InSql, Unfollowed};
 pub use parameter::{Copied, Missing, Of, Parameter, Unasked, Within};
 pub use required::{Payload, ProjectionInMemory, ProjectionInSql, Service, State};
-pub use upcast::{Certain, NewPayload, OldPayload, Outcome, read};
+pub use upcast::{Certain, NewPayload, OldPayload, Outcome, SplitInto, read};
 
 pub use crate::event::legacy::{Splitter, StoredPayload, Upcaster};
 

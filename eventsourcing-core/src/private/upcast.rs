@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 
 use crate::event::legacy::StoredPayload;
 use crate::store::BoxError;
-use crate::{Event, IntoEvents};
+use crate::{Decision, Event};
 
 /// The parameter of such a function.
 #[diagnostic::on_unimplemented(
@@ -49,6 +49,27 @@ impl<T: Serialize> NewPayload for T {
     }
 }
 
+/// The result of a function that splits an event.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not one or several `{E}`",
+    label = "neither a `{E}`, nor an array, a `Vec` or an `Option` of them, nor a `Result` of one of these"
+)]
+pub trait SplitInto<E> {
+    /// Returns the events.
+    ///
+    /// # Errors
+    /// The error of the function.
+    fn split(self) -> Result<Vec<E>, BoxError>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<E: Event, D: Decision<Event = E, Failure: Into<BoxError>>> SplitInto<E> for D {
+    fn split(self) -> Result<Vec<E>, BoxError> {
+        let events = self.into_events().map_err(Into::into)?;
+        Ok(events.into_iter().collect())
+    }
+}
+
 /// Reads the payload that a function takes.
 ///
 /// # Errors
@@ -74,21 +95,22 @@ impl<T, E> Outcome<Result<T, E>> {
     {
         self.0.map_err(Into::into)?.to_json()
     }
+}
 
+impl<T> Outcome<T> {
     /// Returns the events.
     ///
     /// # Errors
     /// The error of the function.
-    pub fn events<Events: Event>(self) -> Result<Vec<Events>, BoxError>
+    pub fn events<E: Event>(self) -> Result<Vec<E>, BoxError>
     where
-        T: IntoEvents<Events>,
-        E: Into<BoxError>,
+        T: SplitInto<E>,
     {
-        Ok(self.0.map_err(Into::into)?.into_events())
+        self.0.split()
     }
 }
 
-/// The same methods for a function that cannot fail.
+/// The same method for a function that cannot fail.
 pub trait Certain: Sized {
     /// The type that the function returns.
     type Made;
@@ -100,14 +122,6 @@ pub trait Certain: Sized {
     fn payload(self) -> Result<Vec<u8>, BoxError>
     where
         Self::Made: NewPayload;
-
-    /// Returns the events.
-    ///
-    /// # Errors
-    /// None.
-    fn events<Events: Event>(self) -> Result<Vec<Events>, BoxError>
-    where
-        Self::Made: IntoEvents<Events>;
 }
 
 impl<T> Certain for Outcome<T> {
@@ -118,12 +132,5 @@ impl<T> Certain for Outcome<T> {
         T: NewPayload,
     {
         self.0.to_json()
-    }
-
-    fn events<Events: Event>(self) -> Result<Vec<Events>, BoxError>
-    where
-        T: IntoEvents<Events>,
-    {
-        Ok(self.0.into_events())
     }
 }

@@ -553,18 +553,17 @@ async fn codecs_may_be_switched_at_any_time_also_within_a_stream() {
     let store = MemoryStore::new();
     let apps = encodings(&store);
     let id = apps[0]
-        .create(|| Ok::<_, NoError>(DiaryEvent::Begun { text: "a".into() }))
+        .create(|| DiaryEvent::Begun { text: "a".into() })
         .await
-        .unwrap();
+        .unwrap()
+        .id;
     let mut texts = vec!["a".to_owned()];
     for _ in 0..100 {
         let text = "dear diary ".repeat(random.0.usize(..400));
         let app = &apps[random.0.usize(..apps.len())];
-        app.update(id, |_: &Diary| {
-            Ok::<_, NoError>(DiaryEvent::Continued { text: text.clone() })
-        })
-        .await
-        .unwrap();
+        app.update(id, |_| DiaryEvent::Continued { text: text.clone() })
+            .await
+            .unwrap();
         texts.push(text);
     }
     for reader in encodings(&store) {
@@ -592,15 +591,12 @@ async fn codecs_may_be_switched_at_any_time_also_within_a_stream() {
     }
 }
 
-#[derive(Debug, thiserror::Error)]
-#[error("never")]
-enum NoError {}
-
 async fn codec_of(app: &Application, text: &str) -> u8 {
-    let id: Id<Diary> = app
-        .create(|| Ok::<_, NoError>(DiaryEvent::Begun { text: text.into() }))
+    let id = app
+        .create(|| DiaryEvent::Begun { text: text.into() })
         .await
-        .unwrap();
+        .unwrap()
+        .id;
     let events = app
         .store()
         .read_log(LogQuery::after(Position::ZERO).limit(10_000))
@@ -655,12 +651,10 @@ async fn what_is_too_large_is_refused_however_well_it_compresses() {
     let app = Application::new("diaries", MemoryStore::new()).with_compression(Compression::zstd());
     let text = "a".repeat(17 * 1024 * 1024);
     let refused = app
-        .create::<Diary, _, _>(|| Ok::<_, NoError>(DiaryEvent::Begun { text: text.clone() }))
+        .create(|| DiaryEvent::Begun { text: text.clone() })
         .await
         .unwrap_err();
-    let CommandError::Application(ApplicationError::Store(StoreError::Invalid { reason })) =
-        refused
-    else {
+    let ApplicationError::Store(StoreError::Invalid { reason }) = refused else {
         panic!("{refused}")
     };
     assert!(
@@ -683,8 +677,8 @@ async fn an_event_that_cannot_be_encoded_is_refused_with_the_cause() {
     }
     let app = Application::new("grids", MemoryStore::new());
     let cells = || BTreeMap::from([((1, 2), true)]);
-    let drawn = || Ok::<_, NoError>(GridEvent::Drawn { cells: cells() });
-    let refused = app.create::<Grid, _, _>(drawn).await.unwrap_err();
+    let drawn = || GridEvent::Drawn { cells: cells() };
+    let refused = app.create(drawn).await.unwrap_err();
     assert!(
         refused
             .to_string()
@@ -693,7 +687,7 @@ async fn an_event_that_cannot_be_encoded_is_refused_with_the_cause() {
     );
     let refused = app
         .with_codec(Codec::MessagePack)
-        .create::<Grid, _, _>(drawn)
+        .create(drawn)
         .await
         .unwrap_err();
     assert!(

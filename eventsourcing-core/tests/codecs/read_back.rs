@@ -123,9 +123,7 @@ fn refusal(codec: Codec, event: &PutEvent, reads_back: bool) -> Option<String> {
         .build()
         .unwrap();
     runtime.block_on(async {
-        let created = app
-            .create::<Put, _, _>(|| Ok::<_, NoError>(event.clone()))
-            .await;
+        let created = app.create(|| event.clone()).await;
         if created.is_err() {
             assert_eq!(
                 app.store().head().await.unwrap(),
@@ -389,7 +387,7 @@ async fn upcaster_gets_a_value_of_events_of_either_codec() {
             large,
             marker: Marker,
         };
-        let id: Id<first::Chest> = app.create(|| Ok::<_, NoError>(kept.clone())).await.unwrap();
+        let id = app.create(|| kept.clone()).await.unwrap().id;
         let chest = app
             .load(Id::<second::Chest>::from_uuid(id.as_uuid()))
             .await

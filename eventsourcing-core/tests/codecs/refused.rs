@@ -167,24 +167,16 @@ fn assert_names(error: &impl std::fmt::Display, event: &str, field: &str, proble
 async fn odd_value_is_refused_with_its_event_and_field_and_nothing_is_written() {
     let store = MemoryStore::new();
     for app in apps(&store) {
-        let made = || Ok::<_, NoError>(CrateEvent::Made { odd: Odd::Fine(0) });
-        let id: Id<Crate> = app.create(made).await.unwrap();
+        let made = || CrateEvent::Made { odd: Odd::Fine(0) };
+        let id = app.create(made).await.unwrap().id;
         for (odd, field, problem) in odds() {
             let head = store.head().await.unwrap();
-            let refused = app
-                .create::<Crate, _, _>(|| Ok::<_, NoError>(CrateEvent::Made { odd: odd.clone() }))
-                .await;
+            let refused = app.create(|| CrateEvent::Made { odd: odd.clone() }).await;
             assert_names(&refused.unwrap_err(), "Made", field, problem);
             let filled = || CrateEvent::Filled { odd: odd.clone() };
-            let refused = app
-                .update(id, |_: &Crate| Ok::<_, NoError>(filled()))
-                .await
-                .unwrap_err();
+            let refused = app.update(id, |_| filled()).await.unwrap_err();
             assert!(
-                matches!(
-                    refused,
-                    CommandError::Application(ApplicationError::Store(StoreError::Invalid { .. }))
-                ),
+                matches!(refused, ApplicationError::Store(StoreError::Invalid { .. })),
                 "{refused}"
             );
             assert_names(&refused, "Filled", field, problem);
@@ -202,7 +194,7 @@ async fn odd_value_is_refused_with_its_event_and_field_and_nothing_is_written() 
         for (odd, count) in fine().into_iter().zip(2..) {
             let filled = |state: &Crate| {
                 assert_eq!(state.count, count - 1);
-                Ok::<_, NoError>(CrateEvent::Filled { odd: odd.clone() })
+                CrateEvent::Filled { odd: odd.clone() }
             };
             app.update(id, filled)
                 .await
@@ -216,8 +208,8 @@ async fn odd_value_is_refused_with_its_event_and_field_and_nothing_is_written() 
 #[tokio::test]
 async fn other_commands_of_a_shared_append_are_unharmed() {
     for app in apps(&MemoryStore::new()) {
-        let made = || Ok::<_, NoError>(CrateEvent::Made { odd: Odd::Fine(0) });
-        let id: Id<Crate> = app.create(made).await.unwrap();
+        let made = || CrateEvent::Made { odd: Odd::Fine(0) };
+        let id = app.create(made).await.unwrap().id;
         let update = |number: u8| {
             let odd = if number == 5 {
                 Odd::Fraction(f64::NAN)
@@ -226,10 +218,8 @@ async fn other_commands_of_a_shared_append_are_unharmed() {
             };
             let app = app.clone();
             async move {
-                app.update(id, |_: &Crate| {
-                    Ok::<_, NoError>(CrateEvent::Filled { odd: odd.clone() })
-                })
-                .await
+                app.update(id, |_| CrateEvent::Filled { odd: odd.clone() })
+                    .await
             }
         };
         let outcomes = futures_util::future::join_all((1..=20).map(update)).await;
@@ -275,10 +265,7 @@ impl Gauge {
 async fn snapshot_that_would_not_come_back_is_not_kept() {
     let store = MemoryStore::new();
     let app = Application::new("gauges", store.clone()).with_read_back(false);
-    let id: Id<Gauge> = app
-        .create(|| Ok::<_, NoError>(GaugeEvent::Installed))
-        .await
-        .unwrap();
+    let id = app.create(|| GaugeEvent::Installed).await.unwrap().id;
     let kept = async || {
         let load = eventsourcing_core::store::Load::new(id.stream());
         let fingerprint = Some(<Gauge as Aggregate>::FINGERPRINT);
@@ -302,11 +289,9 @@ async fn snapshot_that_would_not_come_back_is_not_kept() {
         app.load(id).await.unwrap().mean.is_nan(),
         "it is folded from its events"
     );
-    app.update(id, |_: &Gauge| {
-        Ok::<_, NoError>(GaugeEvent::Read { value: 2.0 })
-    })
-    .await
-    .unwrap();
+    app.update(id, |_| GaugeEvent::Read { value: 2.0 })
+        .await
+        .unwrap();
     assert_eq!(kept().await.unwrap().version.as_u64(), 2);
 }
 
@@ -321,8 +306,8 @@ struct NoRatio {
 #[tokio::test]
 async fn refusal_that_would_not_come_back_is_not_kept() {
     for app in apps(&MemoryStore::new()) {
-        let made = || Ok::<_, NoError>(CrateEvent::Made { odd: Odd::Fine(0) });
-        let id: Id<Crate> = app.create(made).await.unwrap();
+        let made = || CrateEvent::Made { odd: Odd::Fine(0) };
+        let id = app.create(made).await.unwrap().id;
         for (ratio, of, field) in [(f64::NAN, None, "ratio"), (0.5, Some(None), "of")] {
             let command = app.command(CommandId::new());
             let decide = |_: &Crate| Err::<CrateEvent, _>(NoRatio { ratio, of });
@@ -342,9 +327,7 @@ async fn refusal_that_would_not_come_back_is_not_kept() {
                 "nothing is kept"
             );
             command
-                .update(id, |_: &Crate| {
-                    Ok::<_, NoError>(CrateEvent::Filled { odd: Odd::Fine(1) })
-                })
+                .update(id, |_| CrateEvent::Filled { odd: Odd::Fine(1) })
                 .await
                 .unwrap();
         }
@@ -471,18 +454,14 @@ async fn odd_value_that_a_policy_records_or_schedules_fails_its_event_and_no_oth
             .unwrap();
         let mut ids = Vec::new();
         for value in [1, 0, 1] {
-            let made = || {
-                Ok::<_, NoError>(CrateEvent::Made {
-                    odd: Odd::Fine(value),
-                })
+            let made = || CrateEvent::Made {
+                odd: Odd::Fine(value),
             };
-            ids.push(system.boxes.app.create::<Crate, _, _>(made).await.unwrap());
+            ids.push(system.boxes.app.create(made).await.unwrap().id);
         }
         for value in [1, 0] {
-            let filled = |_: &Crate| {
-                Ok::<_, NoError>(CrateEvent::Filled {
-                    odd: Odd::Fine(value),
-                })
+            let filled = |_: &Crate| CrateEvent::Filled {
+                odd: Odd::Fine(value),
             };
             system.boxes.app.update(ids[2], filled).await.unwrap();
         }

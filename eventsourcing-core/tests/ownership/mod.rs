@@ -4,8 +4,8 @@ use eventsourcing_core::store::{
     CommandId, EventStore, LogQuery, MemoryStore, Position, StoreError,
 };
 use eventsourcing_core::{
-    Application, ApplicationError, CommandError, Id, Metadata, OnFailure, Policy, RecordedEvent,
-    Root, Runner, Stores, System, UnitOfWork,
+    Application, ApplicationError, CommandError, Metadata, OnFailure, Policy, RecordedEvent, Root,
+    Runner, Stores, System, UnitOfWork,
 };
 
 use crate::domain::{Jar, JarEvent, Jars, NotEnough, Pantry, Shelf, ShelfEvent, shelf};
@@ -62,18 +62,20 @@ async fn an_application_saves_no_aggregate_that_another_one_owns() {
             .start()
             .await
             .unwrap();
-        let jar: Id<Jar> = pantry
+        let jar = pantry
             .jars
             .app
-            .create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: 3 }))
+            .create(|| JarEvent::Filled { beans: 3 })
             .await
-            .unwrap();
-        let other: Id<Jar> = pantry
+            .unwrap()
+            .id;
+        let other = pantry
             .jars
             .app
-            .create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: 4 }))
+            .create(|| JarEvent::Filled { beans: 4 })
             .await
-            .unwrap();
+            .unwrap()
+            .id;
         let heads = async || {
             (
                 pantry.jars.app.store().head().await.unwrap(),
@@ -95,20 +97,14 @@ async fn an_application_saves_no_aggregate_that_another_one_owns() {
             let found = pantry.jars.app.load(jar).await.unwrap();
             assert_not_owned(app.save((&mut shelf, found.guard())).await, "jars owns");
             assert_not_owned(
-                app_error(
-                    app.create::<Jar, _, _>(|| Ok(JarEvent::Filled { beans: 1 }))
-                        .await,
-                ),
+                app.create(|| JarEvent::Filled { beans: 1 }).await,
                 "jars owns",
             );
             assert_not_owned(
-                app_error(app.update(jar, |jar: &Jar| jar.add(1)).await),
+                app_error(app.update(jar, |jar| jar.add(1)).await),
                 "jars owns",
             );
-            assert_not_owned(
-                app_error(app.update(jar, |_: &Jar| Ok(None::<JarEvent>)).await),
-                "jars owns",
-            );
+            assert_not_owned(app.update(jar, |_| None).await, "jars owns");
             let both = app.update_all((jar, other), |(jar, _)| jar.execute(|jar| jar.add(1)));
             assert_not_owned(app_error(both.await), "jars owns");
             assert_not_owned(app.snapshot(jar).await, "jars owns");
@@ -192,7 +188,7 @@ async fn a_policy_records_nothing_for_an_aggregate_that_its_application_does_not
             system
                 .jars
                 .app
-                .create::<Jar, _, NotEnough>(|| Ok(JarEvent::Filled { beans }))
+                .create(|| JarEvent::Filled { beans })
                 .await
                 .unwrap();
         };

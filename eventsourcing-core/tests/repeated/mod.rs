@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use eventsourcing_core::store::{CommandId, EventStore, MemoryStore, Position, StoreError};
 use eventsourcing_core::{
-    Application, ApplicationError, CommandError, Id, Metadata, Receipt, ReceiptKind, RetryPolicy,
-    Root,
+    Application, ApplicationError, CommandError, Created, Id, Metadata, Receipt, ReceiptKind,
+    RetryPolicy, Root,
 };
 use eventsourcing_testing::{Fault, FaultyStore, Operation};
 
@@ -279,8 +279,8 @@ impl Drawing {
             drawn.lock().unwrap().push(id);
             id
         };
-        let note = |id| drawn.lock().unwrap().push(id);
-        let new = || Ok::<_, NotEnough>(JarEvent::Filled { beans: 1 });
+        let note = |created: Created<Jar>| drawn.lock().unwrap().push(created.id);
+        let new = || Ok(JarEvent::Filled { beans: 1 });
         let [one, two] = jars;
         let outcome = match self {
             Self::Retry => {
@@ -452,7 +452,10 @@ async fn a_creation_is_answered_as_an_update_is() {
             true => Ok(JarEvent::Filled { beans: 1 }),
             false => Err(NotEnough { left: 0 }),
         };
-        app.command(command).create::<Jar, _, _>(decide).await
+        app.command(command)
+            .create(decide)
+            .await
+            .map(|created| created.id)
     };
     let id = create(true, command).await.unwrap();
     assert_eq!(

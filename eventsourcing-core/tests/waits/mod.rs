@@ -8,7 +8,7 @@ use eventsourcing_core::{Receipt, ReceiptKind, Root, Runner, RunningSystem, Stor
 use eventsourcing_testing::FaultyStore;
 use tokio::time::timeout;
 
-use crate::domain::{Jar, JarEvent, NotEnough, Pantry, Shelf, ShelfEvent};
+use crate::domain::{Jar, JarEvent, Pantry, Shelf, ShelfEvent};
 use crate::{TIMEOUT, fill, start};
 
 /// A time in which a wait that ends too early ends.
@@ -106,8 +106,7 @@ async fn a_receipt_of_nothing_stands_for_what_it_was_decided_on() {
     pantry.wait_until_caught_up().await.unwrap();
     store.hold_back(store.newest_position().await.unwrap());
     let written = pantry.jars.app.update(jar, |jar| jar.add(1)).await.unwrap();
-    let is_full =
-        |jar: &Jar| Ok::<_, NotEnough>((jar.beans < 4).then_some(JarEvent::Added { beans: 9 }));
+    let is_full = |jar: &Jar| (jar.beans < 4).then_some(JarEvent::Added { beans: 9 });
     let named = pantry
         .jars
         .app

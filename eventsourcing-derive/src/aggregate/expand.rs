@@ -77,6 +77,9 @@ impl Aggregate {
         let [create, apply, serialize, deserialize] = bodies;
         quote! {
             #[automatically_derived]
+            impl #impl_generics #runtime::EventOf<#ident #type_generics> for #event {}
+
+            #[automatically_derived]
             impl #impl_generics #runtime::Aggregate for #ident #type_generics #conditions {
                 type Event = #event;
                 const NAME: &'static str = #name;

@@ -255,7 +255,7 @@ impl EventType {
         upcasts.sort_by_key(|upcast| upcast.from);
         upcasts
             .into_iter()
-            .map(|upcast| reader(&upcast.with, runtime, &quote!(payload())))
+            .map(|upcast| upcaster(&upcast.with, runtime))
             .collect()
     }
 }
@@ -268,7 +268,7 @@ impl RemovedEvents {
                  version,
                  with,
              }| {
-                let splitter = reader(with, runtime, &quote!(events::<Self>()));
+                let splitter = reader(with, runtime, &quote!(events::<Self>()), &[]);
                 quote!(#runtime::LegacyEvent::split(#name, #version, #splitter))
             },
         );
@@ -280,9 +280,23 @@ impl RemovedEvents {
     }
 }
 
+/// Expands to a function from one version of a payload to the next. The function of the user may fail or not.
+fn upcaster(with: &Path, runtime: &RuntimePath) -> TokenStream {
+    let located = runtime.located_at(with.span());
+    let span = Span::call_site().located_at(with.span());
+
+    let import = quote_spanned!(span=> use #located::private::Certain as _;);
+    reader(with, runtime, &quote!(payload()), &[import])
+}
+
 /// Expands to a function of payloads that calls the user's function. Its spans are those of the user's path, so traits that the
 /// function's types lack are reported there.
-fn reader(with: &Path, runtime: &RuntimePath, outcome: &TokenStream) -> TokenStream {
+fn reader(
+    with: &Path,
+    runtime: &RuntimePath,
+    outcome: &TokenStream,
+    imports: &[TokenStream],
+) -> TokenStream {
     let located = runtime.located_at(with.span());
     let span = Span::call_site().located_at(with.span());
 
@@ -292,7 +306,7 @@ fn reader(with: &Path, runtime: &RuntimePath, outcome: &TokenStream) -> TokenStr
     });
     quote_spanned! {span=>
         |payload: &#located::private::StoredPayload<'_>| {
-            use #located::private::Certain as _;
+            #(#imports)*
             #located::private::Outcome(#with(#located::private::read(payload)?)).#(#outcome)*
         }
     }

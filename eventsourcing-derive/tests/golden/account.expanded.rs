@@ -1,4 +1,6 @@
 #[automatically_derived]
+impl ::eventsourcing_core::EventOf<Account> for AccountEvent {}
+#[automatically_derived]
 impl ::eventsourcing_core::Aggregate for Account {
     type Event = AccountEvent;
     const NAME: &'static str = "Account";
@@ -163,7 +165,6 @@ impl ::eventsourcing_core::Event for AccountEvent {
             "Moved",
             1u16,
             |payload: &::eventsourcing_core::private::StoredPayload<'_>| {
-                use ::eventsourcing_core::private::Certain as _;
                 ::eventsourcing_core::private::Outcome(
                         moved(::eventsourcing_core::private::read(payload)?),
                     )

@@ -113,6 +113,8 @@ impl ::eventsourcing_core::Event for Pinged {
     }
 }
 #[automatically_derived]
+impl ::eventsourcing_core::EventOf<Door> for DoorEvent {}
+#[automatically_derived]
 impl ::eventsourcing_core::Aggregate for Door {
     type Event = DoorEvent;
     const NAME: &'static str = "Door";

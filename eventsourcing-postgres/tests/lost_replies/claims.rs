@@ -9,7 +9,7 @@ use eventsourcing_core::store::{
     Append, CommandId, EventStore, Expected, LogId, Position, StoreError, Tracking,
 };
 use eventsourcing_core::{
-    Aggregate, Application, ApplicationError, CommandError, Id, RetryPolicy, event as events,
+    Aggregate, Application, ApplicationError, Id, RetryPolicy, event as events,
 };
 use eventsourcing_postgres::{PostgresOptions, PostgresStore};
 use eventsourcing_testing::Seed;
@@ -84,13 +84,11 @@ impl Lane {
         let retry = RetryPolicy::new(3, Duration::from_millis(1), Duration::from_millis(4));
         let app = Application::new("diaries", Arc::clone(&store)).with_retry(retry);
         let begun = app
-            .create(|| {
-                Ok::<_, String>(DiaryEvent::Begun {
-                    text: format!("lane {number}"),
-                })
+            .create(|| DiaryEvent::Begun {
+                text: format!("lane {number}"),
             })
             .await;
-        let diary = begun.expect("nothing fails yet");
+        let diary = begun.expect("nothing fails yet").id;
         let follower = format!("lane {number}");
         Self {
             random: seed.rng(number),
@@ -165,13 +163,12 @@ impl Lane {
 
     async fn write(&self, kind: u8, text: &str) -> Said {
         let text = text.to_owned();
-        let continued =
-            || |_: &Diary| Ok::<_, String>(DiaryEvent::Continued { text: text.clone() });
+        let continued = || |_: &Diary| DiaryEvent::Continued { text: text.clone() };
         let command = self.app.command(CommandId::new());
-        let begun = || Ok::<_, String>(DiaryEvent::Begun { text: text.clone() });
+        let begun = || DiaryEvent::Begun { text: text.clone() };
         match kind {
             0 => said_of(command.update(self.diary, continued()).await),
-            1 => said_of(command.create::<Diary, _, _>(begun).await),
+            1 => said_of(command.create(begun).await),
             2 => said_of(self.app.update(self.diary, continued()).await),
             _ => {
                 let append = Append::new(Timestamp::UNIX_EPOCH).with_events(
@@ -212,12 +209,10 @@ fn any_cut(random: &mut fastrand::Rng) -> Fault {
     }
 }
 
-fn said_of<T>(outcome: Result<T, CommandError<String>>) -> Said {
+fn said_of<T>(outcome: Result<T, ApplicationError>) -> Said {
     match outcome {
         Ok(_) => Said::Written,
-        Err(CommandError::Application(ApplicationError::Store(error))) => {
-            said_of_error(Some(&error))
-        }
+        Err(ApplicationError::Store(error)) => said_of_error(Some(&error)),
         Err(error) => panic!("a broken network is no reason for {error:?}"),
     }
 }

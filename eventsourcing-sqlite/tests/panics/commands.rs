@@ -115,11 +115,7 @@ async fn alone(store: Arc<dyn FollowerStore>, point: Point, when: When, what: &s
     let refusing = app.command(CommandId::new());
 
     calls.push(tokio::spawn(async move {
-        drop(
-            creator
-                .create::<Order, _, Refusal>(|| Ok(placed(POISON)))
-                .await,
-        );
+        drop(creator.create(|| placed(POISON)).await);
     }));
     calls.push(tokio::spawn(async move {
         drop(

@@ -3,7 +3,7 @@
 use eventsourcing_core::private::testing::encode_unread;
 use eventsourcing_core::{Aggregate, Event};
 
-use super::decide::Decision;
+use super::decide::ErasedDecision;
 use super::events::Events;
 use super::panics::catching;
 use super::search::Step;
@@ -37,7 +37,7 @@ pub(super) struct Fault {
 pub(super) struct World<A: Aggregate> {
     pub(super) events: Events<A>,
     /// The decisions. Without any, every event that does not create the aggregate may come next.
-    pub(super) decisions: Vec<Decision<A>>,
+    pub(super) decisions: Vec<ErasedDecision<A>>,
     pub(super) printer: Option<Printer<A>>,
 }
 
@@ -123,7 +123,7 @@ impl<A: Aggregate> World<A> {
 
     fn decide(
         &self,
-        decision: &Decision<A>,
+        decision: &ErasedDecision<A>,
         state: &mut A,
         step: &Step,
         history: &mut History<A>,

@@ -23,7 +23,7 @@ mod subject;
 mod texts;
 mod view;
 
-pub use decide::{Decide, Decision, MayRefuse, NeverRefuses};
+pub use decide::{Decide, ErasedDecision, Taking};
 pub use policy::PolicyLaws;
 #[doc(hidden)]
 pub use policy::timers::TimersOrNone;
@@ -67,7 +67,7 @@ const A_MOMENT: Duration = Duration::from_millis(1_010);
 /// ```
 pub struct Laws<A: Aggregate> {
     examples: Vec<A::Event>,
-    decisions: Vec<Decision<A>>,
+    decisions: Vec<ErasedDecision<A>>,
     samples: Vec<Sample>,
     printer: Option<Printer<A>>,
     seed: Option<Seed>,

@@ -15,7 +15,7 @@ use super::command::{Command, Done, Waiting, etag};
 use super::examples::ALICE;
 use super::extract::{Json, Path, Query, limit, text};
 use super::log::LogEvent;
-use super::problem::{Kind, Problem};
+use super::problem::Problem;
 use crate::application::accounts::AccountService;
 use crate::application::summaries::{AccountSummary, Listing};
 use crate::domain::account::Account as Aggregate;
@@ -82,15 +82,8 @@ pub(super) async fn open(
     let once = command.of("POST /accounts", &request);
     let id = once.handle(&state.bank.accounts).new_id::<Aggregate>();
     let run = async |handle: Application| {
-        AccountService::from(handle.clone())
-            .open(&request.owner)
-            .await?;
-        Ok(handle.first_receipt().await?.ok_or_else(|| {
-            Problem::new(
-                Kind::Unavailable,
-                "the receipt cannot be read yet; repeat the request",
-            )
-        })?)
+        let accounts = AccountService::from(handle);
+        Ok(accounts.open(&request.owner).await?.receipt)
     };
     let done = once
         .carry_out(&state.bank.accounts, id.stream(), run)

@@ -14,7 +14,7 @@ use super::amount::Amount;
 use super::command::{Command, Waiting};
 use super::examples::{ALICE, BOB, TRANSFER};
 use super::extract::{Json, Path, Query, limit};
-use super::problem::{Kind, Problem};
+use super::problem::Problem;
 use crate::application::transfers::TransferService;
 use crate::domain::transfer::{Order, State as Stage, Transfer as Aggregate};
 use crate::web::State;
@@ -115,13 +115,8 @@ pub(super) async fn request(
         amount,
     };
     let run = async |handle: Application| {
-        TransferService::from(handle.clone()).request(order).await?;
-        Ok(handle.first_receipt().await?.ok_or_else(|| {
-            Problem::new(
-                Kind::Unavailable,
-                "the receipt cannot be read yet; repeat the request",
-            )
-        })?)
+        let transfers = TransferService::from(handle);
+        Ok(transfers.request(order).await?.receipt)
     };
     let done = once
         .carry_out(&state.bank.transfers, id.stream(), run)

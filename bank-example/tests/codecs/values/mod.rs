@@ -14,9 +14,7 @@ use std::collections::BTreeMap;
 
 use eventsourcing::store::MemoryStore;
 use eventsourcing::testing::Seed;
-use eventsourcing::{
-    Codec, CommandError, Compression, Runner, RunningSystem, Stores, SystemBuilder,
-};
+use eventsourcing::{Codec, Compression, Runner, RunningSystem, Stores, SystemBuilder};
 
 use super::support::Place;
 use paths::{Expected, Warehouse};
@@ -90,7 +88,7 @@ async fn check(
                 paths::check_own(&system, id, &shape).await;
                 expected.add(id, shape);
             }
-            Err(CommandError::Application(error)) => {
+            Err(error) => {
                 *refused += 1;
                 let text = error.to_string();
                 assert!(
@@ -99,7 +97,6 @@ async fn check(
                 );
                 // No part of a refused value may be written: in the end the log is compared with the accepted values.
             }
-            Err(CommandError::Rejected(never)) => match never {},
         }
         if number % CHUNK == CHUNK - 1 {
             system

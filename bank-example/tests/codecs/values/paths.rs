@@ -7,8 +7,8 @@ use std::time::Duration;
 use eventsourcing::archive;
 use eventsourcing::store::{CommandId, FollowerStore, LogQuery, Position, Version};
 use eventsourcing::{
-    Aggregate, Application, ApplicationError, CommandError, Due, Id, Policy, Projection,
-    RecordedEvent, RunningSystem, System, Timers, UnitOfWork, event,
+    Aggregate, Application, ApplicationError, Due, Id, Policy, Projection, RecordedEvent,
+    RunningSystem, System, Timers, UnitOfWork, event,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -126,14 +126,11 @@ impl From<Application> for Goods {
 }
 
 impl Goods {
-    pub(super) async fn keep(&self, shape: &Shape) -> Result<Id<Good>, CommandError<Infallible>> {
-        self.app
-            .create(|| {
-                Ok(GoodEvent::Kept {
-                    shape: shape.clone(),
-                })
-            })
-            .await
+    pub(super) async fn keep(&self, shape: &Shape) -> Result<Id<Good>, ApplicationError> {
+        let kept = || GoodEvent::Kept {
+            shape: shape.clone(),
+        };
+        Ok(self.app.create(kept).await?.id)
     }
 }
 
@@ -247,7 +244,7 @@ pub(super) async fn check_own(system: &RunningSystem<Warehouse>, id: Id<Good>, s
     let look = |path: &'static str| {
         move |good: &Good| {
             assert_same(path, &good.shape, shape);
-            Ok::<_, Infallible>(GoodEvent::LookedAt)
+            GoodEvent::LookedAt
         }
     };
     app.update(id, look("a load for a command"))

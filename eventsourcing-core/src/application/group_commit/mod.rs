@@ -11,7 +11,6 @@ mod batch;
 mod cache;
 mod decision;
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -46,7 +45,7 @@ impl Application {
     ) -> Result<Receipt, CommandError<E>>
     where
         I: RootIds,
-        E: fmt::Display + Send,
+        E: Send,
     {
         let new_ids = self.new_ids();
         let mut command = Command::new(self, ids, &new_ids);

@@ -50,7 +50,7 @@ impl Accounts {
 pub fn follows(first: AccountEvent, second: AccountEvent) {
     let refused = Err::<AccountEvent, _>("refused");
     Account::given([first]).when(|_| refused).then_rejected("refused");
-    Account::given_nothing().when(|| Ok::<_, Infallible>(second)).then_nothing();
+    Account::given_nothing().when(|| second).then_nothing();
 }
 
 fn once_more(event: &AccountEvent) -> AccountEvent {

@@ -1,12 +1,11 @@
 //! An aggregate without macros: the code that the derives would write.
 
-use std::convert::Infallible;
 use std::error::Error;
 
 use es::prelude::*;
 use es::snapshot::{SnapshotPolicy, never};
 use es::store::Fingerprint;
-use es::{EventType, Fold, UnexpectedEvent};
+use es::{EventOf, EventType, Fold, UnexpectedEvent};
 use serde::{Deserializer, Serializer};
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -69,6 +68,8 @@ impl Fold<DoorEvent> for Door {
     }
 }
 
+impl EventOf<Door> for DoorEvent {}
+
 impl Aggregate for Door {
     type Event = DoorEvent;
     const NAME: &'static str = "Door";
@@ -94,10 +95,8 @@ impl Aggregate for Door {
 #[tokio::test]
 async fn an_aggregate_without_macros_is_saved_and_loaded() -> Result<(), Box<dyn Error>> {
     let app = Application::new("doors", es::store::open("memory:").await?.store());
-    let id: Id<Door> = app.create(|| Ok::<_, Infallible>(DoorEvent::Built)).await?;
-    let receipt = app
-        .update(id, |_| Ok::<_, Infallible>(DoorEvent::Opened))
-        .await?;
+    let id = app.create(|| DoorEvent::Built).await?.id;
+    let receipt = app.update(id, |_| DoorEvent::Opened).await?;
     assert_eq!(receipt.position, Position::new(2));
     assert_eq!(*app.load(id).await?, Door { open: true });
     Ok(())

@@ -162,11 +162,12 @@ struct Pantry {
 }
 
 async fn fill(pantry: &RunningSystem<Pantry>) -> Result<Id<Jar>, Box<dyn Error>> {
-    let jar: Id<Jar> = pantry
+    let jar = pantry
         .jars
         .0
-        .create(|| Ok::<_, Infallible>(JarEvent::Filled { beans: 5 }))
-        .await?;
+        .create(|| JarEvent::Filled { beans: 5 })
+        .await?
+        .id;
     pantry
         .jars
         .0
@@ -293,11 +294,9 @@ async fn payloads_can_be_compressed() -> Tested {
     let pantry = builder.with_runner(Runner::inline()).start().await?;
     let jar = fill(&pantry).await?;
     let note = Some("beans ".repeat(1_000));
-    let added = |_: &Jar| {
-        Ok::<_, Infallible>(JarEvent::Added {
-            beans: 1,
-            note: note.clone(),
-        })
+    let added = |_: &Jar| JarEvent::Added {
+        beans: 1,
+        note: note.clone(),
     };
     pantry.jars.0.update(jar, added).await?;
     assert_eq!(pantry.jars.0.load(jar).await?.beans, 3);
