@@ -116,6 +116,9 @@ impl Application {
 
     /// Loads several aggregates, lets them decide together, and saves what they decided in one append: all or none.
     ///
+    /// The ids are a tuple of up to four, or a `Vec` or a slice with ids of one kind of aggregate. The closure gets the roots in
+    /// the same order: a tuple, or a boxed slice. It returns `()`, or a `Result` if an aggregate may reject.
+    ///
     /// Within a process, updates that have an aggregate in common take turns, with those of [`update`](Self::update) too, and the
     /// next one finds the aggregates in the [cache](Self::with_cache). Those that wait for a busy aggregate share an append, whatever
     /// other aggregates each of them updates. Otherwise as [`update`](Self::update).

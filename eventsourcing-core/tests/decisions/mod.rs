@@ -104,15 +104,12 @@ async fn updates_of_several_aggregates_are_certain_or_may_be_rejected() {
         })
         .await;
     assert_eq!(certain.unwrap().kind, ReceiptKind::Recorded);
-    let rejectable = |beans| {
-        let (app, ids) = (&app, (from, to));
-        async move {
-            app.update_all(ids, |(from, to)| {
-                to.record(JarEvent::Added { beans });
-                from.execute(|jar| jar.take(beans))
-            })
-            .await
-        }
+    let rejectable = async |beans| {
+        let moved = app.update_all((from, to), |(from, to)| {
+            to.record(JarEvent::Added { beans });
+            from.execute(|jar| jar.take(beans))
+        });
+        moved.await
     };
     let moved: Rejectable = rejectable(1).await;
     assert_eq!(moved.unwrap().kind, ReceiptKind::Recorded);
@@ -309,4 +306,118 @@ async fn generic_code_needs_no_further_bounds() {
     .await
     .unwrap();
     assert_eq!(jar.beans, 4);
+}
+
+#[tokio::test]
+async fn lists_of_aggregates_are_updated_as_tuples_are() {
+    let app = app();
+    let mut ids: Vec<Id<Jar>> = Vec::new();
+    for beans in [3, 0, 5] {
+        let created = app.create(|| JarEvent::Filled { beans }).await;
+        ids.push(created.unwrap().id);
+    }
+    // All beans into the last jar, from a list in any order.
+    let pour = |jars: &mut Box<[Root<Jar>]>| -> Result<(), NotEnough> {
+        let [others @ .., last] = &mut **jars else {
+            return Ok(());
+        };
+        for jar in others {
+            let beans = jar.beans;
+            jar.execute(|jar| jar.take(beans))?;
+            last.record(JarEvent::Added { beans });
+        }
+        Ok(())
+    };
+    let poured: Rejectable = app.update_all(&ids[..], pour).await;
+    assert_eq!(poured.unwrap().kind, ReceiptKind::Recorded);
+    ids.reverse();
+    app.update_all(ids.clone(), pour).await.unwrap();
+    let mut beans = Vec::new();
+    for id in &ids {
+        beans.push(app.load(*id).await.unwrap().beans);
+    }
+    assert_eq!(beans, [0, 0, 8]);
+
+    let rejected: Rejectable = app
+        .update_all(&ids[..], |jars| {
+            jars[2].record(JarEvent::Added { beans: 1 });
+            jars[0].execute(|jar| jar.take(1))
+        })
+        .await;
+    assert!(matches!(rejected, Err(CommandError::Rejected(_))));
+    assert_eq!(app.load(ids[2]).await.unwrap().beans, 8, "all or none");
+}
+
+#[tokio::test]
+async fn an_empty_list_records_nothing_and_a_repeated_id_is_an_error() {
+    let app = app();
+    let created = app.create(|| JarEvent::Filled { beans: 1 }).await;
+    let id = created.unwrap().id;
+    let empty: Certain = app.update_all(Vec::<Id<Jar>>::new(), |_| ()).await;
+    assert_eq!(empty.unwrap().kind, ReceiptKind::NothingRecorded);
+    let command = CommandId::new();
+    for _ in 0..2 {
+        let named = app.command(command);
+        let empty: Certain = named.update_all(Vec::<Id<Jar>>::new(), |_| ()).await;
+        let receipt = empty.unwrap();
+        assert_eq!(receipt.kind, ReceiptKind::NothingRecorded);
+        assert_eq!(receipt.command_id, Some(command));
+    }
+
+    let both = |one: &mut Root<Jar>, other: &mut Root<Jar>| {
+        one.record(JarEvent::Added { beans: 1 });
+        other.record(JarEvent::Added { beans: 1 });
+    };
+    let tuple: Certain = app
+        .update_all((id, id), |(one, other)| both(one, other))
+        .await;
+    let list: Certain = app
+        .update_all(vec![id, id], |jars| {
+            let (one, other) = jars.split_at_mut(1);
+            both(&mut one[0], &mut other[0]);
+        })
+        .await;
+    for repeated in [tuple, list] {
+        assert!(matches!(
+            repeated,
+            Err(ApplicationError::Store(StoreError::Invalid { .. }))
+        ));
+    }
+    assert_eq!(app.load(id).await.unwrap().beans, 1);
+
+    let missing: Certain = app.update_all(vec![id, Id::new()], |_| ()).await;
+    assert!(matches!(missing, Err(ApplicationError::NotFound { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_that_share_an_aggregate_lose_no_update() {
+    const TASKS: u32 = 64;
+    let app = app();
+    let created = app.create(|| JarEvent::Filled { beans: 0 }).await;
+    let hot = created.unwrap().id;
+    let mut tasks = Vec::new();
+    for number in 0..TASKS {
+        let app = app.clone();
+        tasks.push(tokio::spawn(async move {
+            let own = app.create(|| JarEvent::Filled { beans: 0 }).await;
+            let own = own.unwrap().id;
+            let ids = match number % 2 {
+                0 => vec![hot, own],
+                _ => vec![own, hot],
+            };
+            let named = app.command(CommandId::new());
+            let handle = [&app, &named][number as usize / 2 % 2];
+            let added = handle.update_all(ids, |jars| {
+                for jar in jars.iter_mut() {
+                    jar.record(JarEvent::Added { beans: 1 });
+                }
+            });
+            added.await.unwrap();
+            assert_eq!(app.load(own).await.unwrap().beans, 1);
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert_eq!(app.load(hot).await.unwrap().beans, TASKS);
 }

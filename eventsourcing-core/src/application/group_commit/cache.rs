@@ -226,17 +226,28 @@ impl<'a> EntryLocks<'a> {
     }
 
     fn of(&self, stream: &StreamId) -> &EntryLock<'a> {
-        let mut locks = self.0.iter();
-        locks
-            .find(|lock| lock.stream == stream)
-            .expect("a command holds the locks of all its streams")
+        &self.0[self.place_of(stream)]
     }
 
     fn of_mut(&mut self, stream: &StreamId) -> &mut EntryLock<'a> {
-        let mut locks = self.0.iter_mut();
-        locks
-            .find(|lock| lock.stream == stream)
+        let place = self.place_of(stream);
+        &mut self.0[place]
+    }
+
+    fn place_of(&self, stream: &StreamId) -> usize {
+        self.find(stream)
             .expect("a command holds the locks of all its streams")
+    }
+
+    /// Looks by halves: a list may name thousands of aggregates.
+    fn find(&self, stream: &StreamId) -> Option<usize> {
+        self.0.binary_search_by(|lock| lock.stream.cmp(stream)).ok()
+    }
+
+    /// Returns `true` if the root was loaded while the locks were held.
+    pub(super) fn has_fresh(&self, stream: &StreamId) -> bool {
+        self.find(stream)
+            .is_some_and(|place| self.0[place].is_fresh)
     }
 
     /// Returns `true` if the root of an aggregate has to be loaded: there is none of this type and epoch, and no batch has it.

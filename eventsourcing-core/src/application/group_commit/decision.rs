@@ -9,7 +9,6 @@ use tokio::runtime::Handle;
 
 use super::batch::{BatchCommand, BatchError, BatchTicket, CommandBatch, Contents, Outcome};
 use super::cache::{Entries, EntryLocks, HeldRoots};
-use crate::aggregate::root::AnyRoot;
 use crate::application::Application;
 use crate::application::attempts::Attempts;
 use crate::application::new_ids::NewIds;
@@ -54,7 +53,7 @@ type Caught<E> = Result<Result<(), E>, Box<dyn Any + Send>>;
 impl<'c, I: RootIds> Command<'c, I> {
     pub(super) fn new(app: &'c Application, ids: I, new_ids: &'c NewIds<'c>) -> Self {
         let entries = app.cache.entries(ids.streams());
-        let names_one_twice = entries.len() < I::COUNT;
+        let names_one_twice = entries.len() < ids.count();
         Self {
             app,
             ids,
@@ -402,15 +401,9 @@ fn has_pending<I: RootIds>(roots: &mut I::Roots) -> bool {
 
 /// Returns `true` if a root was looked at that may be stale: it was not loaded now, and no event of it will prove it.
 fn is_unproven<I: RootIds>(roots: &mut I::Roots, locks: &EntryLocks<'_>) -> bool {
-    let is_fresh = |root: &dyn AnyRoot| {
-        let key = root.key();
-        locks
-            .iter()
-            .any(|lock| lock.is_fresh && *lock.stream == key)
-    };
     I::roots(roots)
         .iter()
-        .any(|root| !root.has_pending() && !is_fresh(&**root))
+        .any(|root| !root.has_pending() && !locks.has_fresh(&root.key()))
 }
 
 /// The last stream in which the command has recorded events, in the order in which they are appended, and how many there are with it.
