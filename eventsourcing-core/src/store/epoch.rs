@@ -5,7 +5,7 @@
 //! versions again. Data that was read before is therefore valid for one epoch, and is dropped or
 //! proven again in the next one.
 
-use super::{Epoch, EventIdentity, EventRef, EventStore, LogId, Position, StoreError, StoredEvent};
+use super::{Epoch, Position, StoreError, StoredEvent};
 
 impl Epoch {
     /// Checks that data read in the epoch `asked`, if it names one, is valid in this epoch.
@@ -23,7 +23,8 @@ impl Epoch {
     }
 }
 
-/// The log as it is visible at one moment, decided or not. See [`EventStore::visible`].
+/// The log as it is visible at one moment, decided or not. See
+/// [`EventStore::visible`](super::EventStore::visible).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VisibleLog {
     /// The epoch in which the log was seen.
@@ -32,82 +33,4 @@ pub struct VisibleLog {
     pub end: Position,
     /// The event at the requested position, if there is one.
     pub event: Option<StoredEvent>,
-}
-
-/// A position in a log, and the event that proves that the log has not gone back behind it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct KnownPlace {
-    /// The position up to which everything was read.
-    pub(crate) position: Position,
-    /// The last event that was read. `None`: its identity is not known.
-    pub(crate) event: Option<EventRef>,
-}
-
-impl KnownPlace {
-    pub(crate) fn new(position: Position, event: Option<EventRef>) -> Self {
-        Self { position, event }
-    }
-
-    /// Returns the place of an event that was read from `log`.
-    pub(crate) fn of(event: &StoredEvent, log: LogId) -> Self {
-        Self {
-            position: event.position,
-            event: Some(EventRef::of(event, log)),
-        }
-    }
-
-    /// Compares this place with the present state of `log`. Returns the epoch in which it is
-    /// proven, and the event at its position.
-    ///
-    /// # Errors
-    /// [`StoreError::LogWentBack`]: the log has another event there, or ends before it. Others as
-    /// [`EventStore::visible`].
-    pub(crate) async fn verify(&self, log: &dyn EventStore) -> Result<Proof, StoreError> {
-        if self.position == Position::ZERO {
-            return Ok(Proof {
-                epoch: log.epoch(),
-                event: None,
-            });
-        }
-        // The event may lie before the place, because the ceiling of a page moves past events that
-        // its filter left out. Only the event has an identity to compare; of the place itself it
-        // suffices that the log still reaches it.
-        let at = self.event.map_or(self.position, |event| event.position);
-        let VisibleLog { epoch, end, event } = log.visible(at).await?;
-        let found = event.map(|event| EventRef::of(&event, log.log_id()));
-        let is_same = self.event.is_none() || self.event == found;
-        if is_same && self.position <= end {
-            return Ok(Proof {
-                epoch,
-                event: found,
-            });
-        }
-        let position = if is_same { self.position } else { at };
-        let known = self.event.filter(|_| !is_same).map(|event| event.identity);
-        let found = found.filter(|_| !is_same).map(|event| event.identity);
-        Err(went_back(log.log_id(), position, (known, found), end))
-    }
-}
-
-/// A place that the log still has.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Proof {
-    pub(crate) epoch: Epoch,
-    /// The event at the place, if there is one at exactly its position.
-    pub(crate) event: Option<EventRef>,
-}
-
-fn went_back(
-    log: LogId,
-    position: Position,
-    (known, found): (Option<EventIdentity>, Option<EventIdentity>),
-    end: Position,
-) -> StoreError {
-    StoreError::LogWentBack {
-        log,
-        position,
-        known,
-        found,
-        end,
-    }
 }
