@@ -33,7 +33,7 @@ impl Application {
     /// #     fn emptied(&mut self) { self.beans = 0; }
     /// # }
     /// async fn fill_and_empty(app: &Application) -> Result<Receipt, ApplicationError> {
-    ///     let Created { id, receipt: _ } = app.create(|| JarEvent::Filled { beans: 3 }).await?.id;
+    ///     let Created { id, receipt: _ } = app.create(|| JarEvent::Filled { beans: 3 }).await?;
     ///     app.update(id, |_| JarEvent::Emptied).await
     /// }
     /// ```
