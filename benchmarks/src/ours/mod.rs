@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use contest::{Contestant, Measured, Outcome, account, amount};
-use eventsourcing_core::store::{EventStore, LogQuery, MemoryStore, Position};
+use eventsourcing_core::store::{FollowerStore, LogQuery, MemoryStore, Position};
 use eventsourcing_core::{Application, ApplicationError, CommandError, Id, RecordedEvent, Root};
 use eventsourcing_postgres::PostgresStore;
 use eventsourcing_sqlite::SqliteStore;
@@ -26,7 +26,7 @@ const EVENTS_PER_FILLING: u64 = 5_000;
 const EVENTS_PER_PAGE: usize = 4_000;
 
 pub struct Ours {
-    store: Arc<dyn EventStore>,
+    store: Arc<dyn FollowerStore>,
     app: Application,
 }
 
@@ -43,8 +43,8 @@ impl Ours {
         Ok(Self::new(PostgresStore::connect(url).await?))
     }
 
-    fn new(store: impl EventStore) -> Self {
-        let store: Arc<dyn EventStore> = Arc::new(store);
+    fn new(store: impl FollowerStore) -> Self {
+        let store: Arc<dyn FollowerStore> = Arc::new(store);
         let app = Application::new("accounts", Arc::clone(&store)).with_cache(CACHED_AGGREGATES);
         Self { store, app }
     }
