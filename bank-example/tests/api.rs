@@ -504,13 +504,13 @@ async fn a_refusal_says_why_and_changes_nothing() {
             )
             .await;
         assert_problem(&to_self, 422, "invalid");
-        let to_nobody = bank
+        let to_unknown_account = bank
             .post(
                 &format!("/accounts/{alice}/transfer"),
                 transfer(UNKNOWN_ID, "1.00"),
             )
             .await;
-        assert_problem(&to_nobody, 404, "not-found");
+        assert_problem(&to_unknown_account, 404, "not-found");
         let steps = json!({ "from": alice, "to": alice, "amount": "1.00" });
         assert_problem(&bank.post("/transfers", steps).await, 422, "invalid");
 

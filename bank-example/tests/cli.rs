@@ -1178,10 +1178,10 @@ fn a_store_that_cannot_be_opened_is_3() {
 #[test]
 fn a_server_that_cannot_be_reached_is_3_and_the_password_stays_secret() {
     let bank = Bank::new();
-    let nobody_listens = "postgres://me:secret@127.0.0.1:1/bank?connect_timeout=5";
+    let url_without_server = "postgres://me:secret@127.0.0.1:1/bank?connect_timeout=5";
     let here = Place::postgres().url().replace("/bank_", "/no_such_bank_");
     for store in [
-        nobody_listens,
+        url_without_server,
         &here,
         "postgres://me:secret@no-such-host.invalid/bank",
     ] {
@@ -1190,7 +1190,7 @@ fn a_server_that_cannot_be_reached_is_3_and_the_password_stays_secret() {
     }
     assert!(
         !bank
-            .text(&["--store", nobody_listens, "describe"])
+            .text(&["--store", url_without_server, "describe"])
             .contains("secret")
     );
 }

@@ -152,8 +152,11 @@ async fn a_refused_transfer_changes_nothing() {
             to_herself,
             Err(CommandError::Rejected(BankError::SameAccount))
         ));
-        let to_nobody = bank.accounts.transfer(alice, Id::new(), money("1")).await;
-        assert!(matches!(to_nobody, Err(CommandError::Application(_))));
+        let to_unknown_account = bank.accounts.transfer(alice, Id::new(), money("1")).await;
+        assert!(matches!(
+            to_unknown_account,
+            Err(CommandError::Application(_))
+        ));
         assert_eq!(stores.store().head().await.expect("a head"), head);
     }
 }

@@ -88,13 +88,13 @@ async fn every_transfer_ends_within_one_store_and_across_stores() {
                 .await
                 .expect("a request")
                 .id;
-            let to_nobody = bank
+            let to_unknown_account = bank
                 .transfers
                 .request(order(alice, Id::new(), "20"))
                 .await
                 .expect("a request")
                 .id;
-            let from_nobody = bank
+            let from_unknown_account = bank
                 .transfers
                 .request(order(Id::new(), bob, "20"))
                 .await
@@ -119,10 +119,10 @@ async fn every_transfer_ends_within_one_store_and_across_stores() {
             };
             assert_eq!(state(completed).await, State::Completed);
             assert!(
-                matches!(state(to_nobody).await, State::Compensated { reason } if reason.contains("not exist"))
+                matches!(state(to_unknown_account).await, State::Compensated { reason } if reason.contains("not exist"))
             );
             assert!(
-                matches!(state(from_nobody).await, State::Refused { reason } if reason.contains("not exist"))
+                matches!(state(from_unknown_account).await, State::Refused { reason } if reason.contains("not exist"))
             );
             assert!(
                 matches!(state(too_much).await, State::Refused { reason } if reason.contains("insufficient"))

@@ -12,7 +12,7 @@ use crate::store::SqliteStore;
 use crate::tracking;
 use crate::transaction::OpenTransaction;
 
-/// The database that [`EventStore::database`](eventsourcing_core::store::EventStore::database) returns.
+/// The database that [`FollowerStore::database`](eventsourcing_core::store::FollowerStore::database) returns.
 pub(crate) struct SqliteDatabase(pub(crate) SqliteStore);
 
 /// An open transaction. It holds a clone of the store, so the store stays open until the transaction ends.

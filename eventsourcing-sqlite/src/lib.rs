@@ -9,7 +9,7 @@
 //! of another: see [`SqliteStore::open`]. [`SqliteStore::backup`] copies the store while it is in use.
 //!
 //! Read models are tables beside the store's own, in the same file:
-//! [`EventStore::database`](eventsourcing_core::store::EventStore::database). Appends to the file wait while a
+//! [`FollowerStore::database`](eventsourcing_core::store::FollowerStore::database). Appends to the file wait while a
 //! transaction of a read model is open. A statement is planned once, for all values: `LIKE $1` uses no index, a range
 //! does.
 //!

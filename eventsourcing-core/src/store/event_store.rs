@@ -38,7 +38,7 @@ pub trait EventStore: Send + Sync + 'static {
     ///   written.
     /// - [`StoreError::Invalid`]: a limit is exceeded or the append makes no sense; nothing was
     ///   written.
-    /// - [`StoreError::Unavailable`]: [`Written`] tells if this attempt is known to have written
+    /// - [`StoreError::Unavailable`]: [`Written`](super::Written) tells if this attempt is known to have written
     ///   nothing. If it is not known, retry with the same command id.
     ///
     /// Promises P1–P11, P19–P21, P23, P38 and P39.

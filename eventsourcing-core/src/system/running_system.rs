@@ -163,9 +163,9 @@ impl<S: System> RunningSystem<S> {
     /// Waits until every follower has processed all events that are written by now, the events that
     /// followers record because of them, and the timers that are due by now.
     ///
-    /// An event is written when it can be [seen](FollowerStore::newest_position), even if the log does
-    /// not show it yet because an append with a smaller position is under way. This method waits
-    /// until that append has ended.
+    /// An event is written when it can be [seen](crate::store::EventStore::newest_position), even if
+    /// the log does not show it yet because an append with a smaller position is under way. This
+    /// method waits until that append has ended.
     ///
     /// Builds are not waited for, nor are read models of which another version is live.
     /// [Parked](Self::parking) events count as processed; [`health`](Self::health) tells their
@@ -472,7 +472,7 @@ impl<S: System> RunningSystem<S> {
     }
 
     /// Returns why a store of the system can never be used again in this process, or `None`; see
-    /// [`FollowerStore::fault`](crate::store::FollowerStore::fault). The program has to be started again
+    /// [`EventStore::fault`](crate::store::EventStore::fault). The program has to be started again
     /// then.
     #[must_use]
     pub fn fault(&self) -> Option<String> {
