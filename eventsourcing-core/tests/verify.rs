@@ -363,3 +363,36 @@ async fn store_that_is_not_asked_what_an_acknowledged_append_survives_claims_not
         [(silent.log_id(), Acknowledged::Unknown)].into()
     );
 }
+
+#[tokio::test]
+async fn store_without_checksums_runs_followers_counts_their_lag_and_refuses_to_be_verified() {
+    let store = store_with(3, 4).await;
+    let pantry = caught_up(&store).await;
+    // Nothing tells the inline runner of an application outside of its system, so its followers lag behind.
+    let mut late = Root::<Jar>::create(JarEvent::Filled { beans: 1 });
+    late.record([1, 2, 3].map(|beans| JarEvent::Added { beans }));
+    let outside = Application::new("jars", store.clone());
+    outside.save(&mut late).await.unwrap();
+
+    let counted = lags(&pantry).await;
+    store.refuse_audits();
+    assert_eq!(lags(&pantry).await, counted);
+    assert!(counted.contains(&4), "{counted:?}");
+
+    pantry.wait_until_caught_up().await.unwrap();
+    assert!(lags(&pantry).await.iter().all(|lag| *lag == 0));
+    let error = pantry.verify().await.unwrap_err().to_string();
+    assert!(
+        error.contains("neither checksums nor lists of receipts") && error.contains("AuditStore"),
+        "{error}"
+    );
+}
+
+async fn lags(pantry: &RunningSystem<Pantry>) -> Vec<u64> {
+    let health = pantry.health().await.unwrap();
+    health
+        .followers
+        .iter()
+        .map(|follower| follower.lag)
+        .collect()
+}

@@ -83,7 +83,7 @@ async fn files_and_pipes_get_the_bytes_that_memory_gets() {
     assert_eq!(log(&other).await, log(&store).await);
 }
 
-/// Takes so many bytes, and fails.
+/// Takes this number of bytes, and fails.
 struct Full(usize);
 
 impl AsyncWrite for Full {

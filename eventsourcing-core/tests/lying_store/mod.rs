@@ -36,6 +36,7 @@ pub struct LyingStore {
     store: Arc<dyn FollowerStore>,
     flaws: Arc<Mutex<BTreeMap<Position, Flaw>>>,
     names_no_cuts: Arc<AtomicBool>,
+    has_no_audit: Arc<AtomicBool>,
 }
 
 impl LyingStore {
@@ -44,12 +45,18 @@ impl LyingStore {
             store: Arc::new(store),
             flaws: Arc::default(),
             names_no_cuts: Arc::default(),
+            has_no_audit: Arc::default(),
         }
     }
 
     /// Sets if steps keep their cut. Releases before cuts were recorded made steps without one.
     pub fn name_cuts(&self, names_cuts: bool) {
         self.names_no_cuts.store(!names_cuts, Ordering::SeqCst);
+    }
+
+    /// Answers from now on as a store that has neither checksums nor lists of receipts.
+    pub fn refuse_audits(&self) {
+        self.has_no_audit.store(true, Ordering::SeqCst);
     }
 
     pub fn break_at(&self, position: Position, flaw: Flaw) {
@@ -191,7 +198,10 @@ impl FollowerStore for LyingStore {
     }
 
     fn audit(&self) -> Option<&dyn AuditStore> {
-        Some(self)
+        match self.has_no_audit.load(Ordering::SeqCst) {
+            true => None,
+            false => self.store.audit().map(|_| self as _),
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use uuid::Uuid;
 /// Set for a child process.
 const CHILD: &str = "EVENTSOURCING_TEST_CHILD";
 
-/// Writes with every writer, so many times.
+/// Writes this number of times with every writer.
 async fn write(store: &MemoryStore, times: usize, acknowledged: &mut Acknowledged) {
     for _ in 0..times {
         for writer in Writer::all() {
